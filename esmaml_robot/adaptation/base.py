@@ -1,0 +1,135 @@
+"""The adaptation operator U(theta, T) as ask/tell with returned, plain state.
+
+    state = operator.start(theta, seed)
+    while not operator.done(state):
+        proposals = operator.ask(state)              # which episodes to run next
+        batch = evaluator.evaluate(materialise([proposals]), ...)
+        state = operator.tell(state, batch.returns)
+    adapted = operator.result(state)
+
+A proposal is (base, seed, sigma): candidate = base + sigma * direction(seed). It costs eight bytes on a serial link,
+and the controller rebuilds the candidate from them. `ask` does not change the state: asked again, it proposes the
+same, so a robot that was switched off in mid-batch goes on where it was. The state is a frozen dataclass of numbers
+and arrays; `state_to_arrays` and `state_from_arrays` save and restore it bit for bit.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from .. import directions
+from ..errors import PolicyError
+
+F32 = npt.NDArray[np.float32]
+U32 = npt.NDArray[np.uint32]
+
+
+@dataclass(frozen=True)
+class Proposals:
+    """Episodes to run: row b is base + sigmas[b] * direction(seeds[b]).
+
+    Attributes:
+        base: float32 (d,).
+        seeds: uint32 (B,), direction seeds.
+        sigmas: float32 (B,); 0 means the base itself, negative the mirrored candidate of an antithetic pair.
+        episode_seeds: uint32 (B,), what varies between episodes of one task.
+    """
+
+    base: F32
+    seeds: U32
+    sigmas: F32
+    episode_seeds: U32
+
+    def __len__(self) -> int:
+        return len(self.seeds)
+
+
+def materialise(proposals: Sequence[Proposals]) -> F32:
+    """All candidates of several proposals as one float32 array, shape (sum of B, d)."""
+    seeds = np.concatenate([p.seeds for p in proposals])
+    sigmas = np.concatenate([p.sigmas for p in proposals])
+    bases = np.repeat(np.stack([p.base for p in proposals]), [len(p) for p in proposals], axis=0)
+    moving = np.flatnonzero(sigmas)
+    if moving.size:
+        bases[moving] = step(bases[moving], seeds[moving], sigmas[moving])
+    return bases
+
+
+def step(base: F32, seeds: U32, sigmas: F32) -> F32:
+    """base (B, d) + sigmas (B,) * direction(seeds): one product and one sum in float32, as the controller does it."""
+    moved: F32 = base + sigmas[:, None] * directions.directions(seeds, base.shape[-1])
+    return moved
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """What an operator found.
+
+    Attributes:
+        params: float32 (d,), the adapted parameters.
+        estimate: the operator's own estimate of their return (of the base, where it has none of the result).
+        standard_error: of the estimate; NaN where one episode cannot tell.
+        episodes: episodes used, pivots included.
+        history: returns in the order in which they were told.
+    """
+
+    params: F32
+    estimate: float
+    standard_error: float
+    episodes: int
+    history: tuple[float, ...]
+
+
+class Operator(Protocol):
+    """U(theta, T). `S` is the operator's own frozen state dataclass."""
+
+    name: str
+
+    @property
+    def episodes(self) -> int:
+        """Episodes that one adaptation takes, pivots included."""
+        ...
+
+    def start(self, theta: F32, seed: int) -> Any: ...
+
+    def ask(self, state: Any) -> Proposals:
+        """The next proposals; the same ones until `tell` is called."""
+        ...
+
+    def tell(self, state: Any, returns: F32) -> Any:
+        """The state after the asked episodes returned `returns` (B,), all valid."""
+        ...
+
+    def done(self, state: Any) -> bool: ...
+
+    def result(self, state: Any) -> Adapted: ...
+
+
+def check_returns(asked: int, returns: F32) -> F32:
+    """Returns as float32 (asked,), finite; PolicyError otherwise: invalid episodes are repeated, not told."""
+    values = np.asarray(returns, dtype=np.float32)
+    if values.shape != (asked,):
+        raise PolicyError(f"the operator asked for {asked} episodes and was told {values.shape} returns.")
+    if not np.isfinite(values).all():
+        raise PolicyError("a return that is not finite was told to the operator; repeat the episode instead.")
+    return values
+
+
+def state_to_arrays(state: Any) -> dict[str, npt.NDArray[Any]]:
+    """A state dataclass as named arrays, for safetensors or a journal."""
+    return {f.name: np.asarray(getattr(state, f.name)) for f in dataclasses.fields(state)}
+
+
+def state_from_arrays(kind: type[Any], arrays: Mapping[str, npt.NDArray[Any]]) -> Any:
+    """The inverse of `state_to_arrays` for the state class `kind`."""
+    values: dict[str, Any] = {}
+    for f in dataclasses.fields(kind):
+        array = np.asarray(arrays[f.name])
+        values[f.name] = array.item() if f.type in ("int", "float") else array.copy()
+    return kind(**values)

@@ -1,0 +1,98 @@
+"""The seam between the method and the world: "run episodes with these parameters, tell me the returns".
+
+Operators and the meta-loop know nothing else. In simulation the B rows of a call run side by side; on a robot they
+run one after the other. An invalid episode (link lost, robot picked up, fault) is not a number: it is repeated with
+the same candidate and the same seed, and never scored as zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+from .policy import Normaliser, PolicySpec
+
+F32 = npt.NDArray[np.float32]
+U32 = npt.NDArray[np.uint32]
+
+Split = Literal["train", "validation", "test"]
+
+
+@dataclass(frozen=True)
+class EpisodeBatch:
+    """Outcome of B episodes.
+
+    Attributes:
+        returns: float32 (B,), undiscounted sum of rewards; NaN where invalid.
+        steps: int32 (B,), control periods run.
+        valid: bool (B,), False where the episode must be repeated.
+    """
+
+    returns: F32
+    steps: npt.NDArray[np.int32]
+    valid: npt.NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.returns)
+
+
+class Evaluator(Protocol):
+    """f^T: one task T, any number of parameter vectors."""
+
+    def evaluate(self, params: F32, episode_seeds: U32) -> EpisodeBatch:
+        """Run one episode per row of params (B, d) with the seeds (B,)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Task:
+    """One task T of a family, as plain data: what varies and is hidden from the policy."""
+
+    family: str
+    parameters: dict[str, float]
+
+    def to_json(self) -> dict[str, Any]:
+        return {"family": self.family, "parameters": dict(self.parameters)}
+
+
+@runtime_checkable
+class TaskFamily(Protocol):
+    """A distribution of tasks on one robot, and the way to run episodes in them."""
+
+    name: str
+
+    def sample(self, split: Split, seed: int) -> Task:
+        """The task that `seed` stands for in a split; splits share no task."""
+        ...
+
+    def evaluate(
+        self, policy: PolicySpec, normaliser: Normaliser, params: F32, tasks: Sequence[Task], episode_seeds: U32
+    ) -> EpisodeBatch:
+        """Run one episode per row: params (B, d) in tasks (B) with seeds (B,). A row's result depends on that row only."""
+        ...
+
+
+class TaskEvaluator:
+    """An Evaluator out of a family and one of its tasks."""
+
+    def __init__(self, family: TaskFamily, policy: PolicySpec, normaliser: Normaliser, task: Task) -> None:
+        self._family, self._policy, self._normaliser, self._task = family, policy, normaliser, task
+
+    def evaluate(self, params: F32, episode_seeds: U32) -> EpisodeBatch:
+        tasks = [self._task] * len(params)
+        return self._family.evaluate(self._policy, self._normaliser, params, tasks, episode_seeds)
+
+
+class FunctionEvaluator:
+    """An Evaluator out of a plain function params (d,) -> return; for closed-form objectives."""
+
+    def __init__(self, function: Callable[[F32], float]) -> None:
+        self._function = function
+
+    def evaluate(self, params: F32, episode_seeds: U32) -> EpisodeBatch:
+        returns = np.array([self._function(row) for row in params], dtype=np.float32)
+        return EpisodeBatch(returns, np.ones(len(params), np.int32), np.isfinite(returns))

@@ -1,0 +1,203 @@
+"""Policies: specification, flat parameter layout, float32 forward pass, frozen observation normaliser.
+
+Flat layout of theta, the same in checkpoint, ONNX, C and on the wire: layer after layer, for each layer the weight
+matrix W[out, in] row by row, then the bias b[out]. A policy 2-8-2 has 8*2 + 8 + 2*8 + 2 = 42 parameters.
+
+The forward pass maps observations in [-1, 1] to actions in [-1, 1]:
+
+    x = clip((obs - mean) * inverse_std, -10, 10)            the normaliser, frozen after training
+    x = tanh(b + W x)                                        each hidden layer
+    a = clip(b + W x, -1, 1)                                 output layer
+
+It is written so that C repeats it bit for bit: float32, one rounding an operation, products added to the bias in the
+order of the inputs, and a tanh made of additions, products and one division.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field
+
+from . import directions, identity
+from .errors import PolicyError
+
+F32 = npt.NDArray[np.float32]
+
+NORMALISER_CLIP = 10.0
+
+# tanh(x) ~ x P(x^2) / Q(x^2) on |x| <= TANH_LIMIT, a weighted least-squares fit driven to equal ripple (relative
+# error 1.5e-7 before rounding; 4.2e-7 absolute in float32, largest at |x| ~ 3). Lowest power first.
+TANH_LIMIT = 8.0
+TANH_P = (0.9999998807907104, 0.12925657629966736, 0.0029510182794183493, 1.142836390499724e-05)
+TANH_Q = (1.0, 0.46258872747421265, 0.02381553128361702, 0.00023866837727837265, 2.4591921032879327e-07)
+
+
+class PolicySpec(BaseModel):
+    """Architecture of a policy: sizes and activation, nothing that training changes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    inputs: Annotated[int, Field(ge=1, le=256)]
+    outputs: Annotated[int, Field(ge=1, le=64)]
+    hidden: tuple[Annotated[int, Field(ge=1, le=1024)], ...] = (8,)
+    activation: Literal["tanh"] = "tanh"
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        return (self.inputs, *self.hidden, self.outputs)
+
+    @property
+    def layers(self) -> tuple[tuple[int, int], ...]:
+        """(inputs, outputs) of each layer."""
+        return tuple(zip(self.sizes[:-1], self.sizes[1:], strict=True))
+
+    @property
+    def dimension(self) -> int:
+        """Number of parameters d."""
+        return sum(n_in * n_out + n_out for n_in, n_out in self.layers)
+
+    @property
+    def layout_hash(self) -> str:
+        return identity.digest_json(self.model_dump(mode="json"))
+
+    def describe(self) -> str:
+        kind = "linear" if not self.hidden else f"{self.activation} MLP"
+        return f"{kind} {'-'.join(map(str, self.sizes))}, {self.dimension} parameters"
+
+
+@dataclass(frozen=True)
+class Normaliser:
+    """Mean and inverse standard deviation of the observations, float32, shape (inputs,); frozen after training."""
+
+    mean: F32
+    inverse_std: F32
+
+    @staticmethod
+    def identity(inputs: int) -> Normaliser:
+        return Normaliser(np.zeros(inputs, np.float32), np.ones(inputs, np.float32))
+
+    @property
+    def is_identity(self) -> bool:
+        return not self.mean.any() and bool((self.inverse_std == 1).all())
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A policy with its parameters: what is deployed.
+
+    Raises PolicyError when theta has the wrong size or holds NaN or infinity.
+    """
+
+    spec: PolicySpec
+    theta: F32
+    normaliser: Normaliser = field(default=None)  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        if self.normaliser is None:
+            object.__setattr__(self, "normaliser", Normaliser.identity(self.spec.inputs))
+        object.__setattr__(self, "theta", check_theta(self.spec, self.theta))
+        for name in ("mean", "inverse_std"):
+            values = np.asarray(getattr(self.normaliser, name))
+            if values.shape != (self.spec.inputs,) or not np.isfinite(values).all():
+                raise PolicyError(f"the normaliser's {name} needs {self.spec.inputs} finite numbers; retrain the policy.")
+
+    @property
+    def policy_hash(self) -> str:
+        parts = (self.theta, self.normaliser.mean, self.normaliser.inverse_std)
+        data = b"".join(np.ascontiguousarray(p, dtype="<f4").tobytes() for p in parts)
+        return identity.digest(self.spec.layout_hash.encode() + data)
+
+    def act(self, observations: F32) -> F32:
+        """Observations (B, inputs) in [-1, 1] to actions (B, outputs) in [-1, 1]."""
+        batch = PolicyBatch(self.spec, self.theta[None, :], self.normaliser)
+        return batch.act(np.ascontiguousarray(np.asarray(observations, np.float32).T)).T.copy()
+
+
+def check_theta(spec: PolicySpec, theta: npt.ArrayLike) -> F32:
+    """`theta` as a contiguous float32 vector of the right size, or PolicyError."""
+    vector = np.ascontiguousarray(theta, dtype=np.float32)
+    if vector.shape != (spec.dimension,):
+        raise PolicyError(f"theta has shape {vector.shape}; {spec.describe()} needs ({spec.dimension},).")
+    bad = np.flatnonzero(~np.isfinite(vector))
+    if bad.size:
+        raise PolicyError(
+            f"theta[{bad[0]}] is {vector[bad[0]]} ({bad.size} of {vector.size} parameters are not finite); "
+            "this policy cannot be used: go back to an earlier checkpoint or lower the step size."
+        )
+    return vector
+
+
+def tanh32(x: F32) -> F32:
+    """tanh in float32 out of +, *, / and clip: the same bits as the C runtime's."""
+    x = np.clip(x, np.float32(-TANH_LIMIT), np.float32(TANH_LIMIT))
+    t = x * x
+    p = t * np.float32(TANH_P[-1])
+    for c in TANH_P[-2:0:-1]:
+        p += np.float32(c)
+        p *= t
+    p += np.float32(TANH_P[0])
+    q = t * np.float32(TANH_Q[-1])
+    for c in TANH_Q[-2:0:-1]:
+        q += np.float32(c)
+        q *= t
+    q += np.float32(TANH_Q[0])
+    p *= x
+    p /= q
+    return p
+
+
+class PolicyBatch:
+    """Many parameter vectors of one architecture, run side by side.
+
+    Args:
+        params: float32, shape (B, d), or (1, d) for one policy on many observations.
+    """
+
+    def __init__(self, spec: PolicySpec, params: F32, normaliser: Normaliser) -> None:
+        if params.ndim != 2 or params.shape[1] != spec.dimension:
+            raise PolicyError(f"params have shape {params.shape}; {spec.describe()} needs (B, {spec.dimension}).")
+        columns = np.ascontiguousarray(params.T, dtype=np.float32)
+        batch = columns.shape[1]
+        self._layers: list[tuple[F32, F32]] = []  # weights (in, out, B), bias (out, B): the batch runs contiguously
+        at = 0
+        for n_in, n_out in spec.layers:
+            w = columns[at : at + n_in * n_out].reshape(n_out, n_in, batch).swapaxes(0, 1)
+            at += n_in * n_out
+            self._layers.append((np.ascontiguousarray(w), columns[at : at + n_out]))
+            at += n_out
+        self._normaliser = None if normaliser.is_identity else normaliser
+
+    def act(self, observations: F32) -> F32:
+        """Observations (inputs, B) in [-1, 1] to actions (outputs, B) in [-1, 1]."""
+        x = observations
+        if self._normaliser is not None:
+            x = (x - self._normaliser.mean[:, None]) * self._normaliser.inverse_std[:, None]
+            x = np.clip(x, np.float32(-NORMALISER_CLIP), np.float32(NORMALISER_CLIP))
+        for index, (weights, bias) in enumerate(self._layers):
+            total = bias + weights[0] * x[0]
+            for i in range(1, len(weights)):
+                total += weights[i] * x[i]
+            x = tanh32(total) if index < len(self._layers) - 1 else total
+        return np.clip(x, np.float32(-1), np.float32(1))
+
+
+def initial_theta(spec: PolicySpec, scheme: Literal["zeros", "scaled", "hidden"], seed: int) -> F32:
+    """Initial parameters, shape (d,).
+
+    zeros: all zero. scaled: weights N(0, 1/in), biases zero, in every layer. hidden: as scaled, but with the output
+    layer at zero, so that the policy starts at rest while its perturbations use the hidden features.
+    """
+    theta = np.zeros(spec.dimension, dtype=np.float32)
+    if scheme == "zeros":
+        return theta
+    draws = directions.directions([directions.fold(seed, 0x1417)], spec.dimension)[0]
+    at = 0
+    for layer, (n_in, n_out) in enumerate(spec.layers):
+        if scheme == "scaled" or layer < len(spec.layers) - 1:
+            theta[at : at + n_in * n_out] = draws[at : at + n_in * n_out] * np.float32(n_in**-0.5)
+        at += n_in * n_out + n_out
+    return theta
