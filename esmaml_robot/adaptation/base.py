@@ -18,6 +18,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Protocol
 
 import numpy as np
@@ -62,7 +63,7 @@ def materialise(proposals: Sequence[Proposals]) -> F32:
 
 
 def step(base: F32, seeds: U32, sigmas: F32) -> F32:
-    """base (B, d) + sigmas (B,) * direction(seeds): one product and one sum in float32, as the controller does it."""
+    """Base (B, d) + sigmas (B,) * direction(seeds): one product and one sum in float32, as the controller does it."""
     moved: F32 = base + sigmas[:, None] * directions.directions(seeds, base.shape[-1])
     return moved
 
@@ -109,6 +110,31 @@ class Operator(Protocol):
     def done(self, state: Any) -> bool: ...
 
     def result(self, state: Any) -> Adapted: ...
+
+
+_CANDIDATES, _EPISODES = 0x43414E44, 0x45504953
+
+
+@lru_cache(maxsize=4096)
+def candidate_seeds(seed: int, count: int) -> U32:
+    """Direction seeds of an operator that was started with `seed`, shape (count,); a longer list begins the same."""
+    return _frozen(directions.fold_many(directions.fold(seed, _CANDIDATES), np.arange(count)))
+
+
+@lru_cache(maxsize=4096)
+def episode_seeds(seed: int, count: int) -> U32:
+    """Episode seeds of an operator that was started with `seed`, shape (count,)."""
+    return _frozen(directions.fold_many(directions.fold(seed, _EPISODES), np.arange(count)))
+
+
+def no_seed(count: int) -> U32:
+    """Direction seeds of proposals that stay at the base (sigma 0), where they do not matter."""
+    return np.zeros(count, dtype=np.uint32)
+
+
+def _frozen(array: U32) -> U32:
+    array.flags.writeable = False
+    return array
 
 
 def check_returns(asked: int, returns: F32) -> F32:
