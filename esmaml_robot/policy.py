@@ -29,6 +29,8 @@ F32 = npt.NDArray[np.float32]
 
 NORMALISER_CLIP = 10.0
 
+_INITIAL_STREAM = 0x494E4954
+
 # tanh(x) ~ x P(x^2) / Q(x^2) on |x| <= TANH_LIMIT, a weighted least-squares fit driven to equal ripple (relative
 # error 1.5e-7 before rounding; 4.2e-7 absolute in float32, largest at |x| ~ 3). Lowest power first.
 TANH_LIMIT = 8.0
@@ -132,7 +134,7 @@ def check_theta(spec: PolicySpec, theta: npt.ArrayLike) -> F32:
 
 
 def tanh32(x: F32) -> F32:
-    """tanh in float32 out of +, *, / and clip: the same bits as the C runtime's."""
+    """Tanh in float32 out of +, *, / and clip: the same bits as the C runtime's."""
     x = np.clip(x, np.float32(-TANH_LIMIT), np.float32(TANH_LIMIT))
     t = x * x
     p = t * np.float32(TANH_P[-1])
@@ -185,19 +187,24 @@ class PolicyBatch:
         return np.clip(x, np.float32(-1), np.float32(1))
 
 
-def initial_theta(spec: PolicySpec, scheme: Literal["zeros", "scaled", "hidden"], seed: int) -> F32:
+InitialScheme = Literal["zeros", "scaled", "rest"]
+
+
+def initial_theta(spec: PolicySpec, scheme: InitialScheme, gain: float, seed: int) -> F32:
     """Initial parameters, shape (d,).
 
-    zeros: all zero. scaled: weights N(0, 1/in), biases zero, in every layer. hidden: as scaled, but with the output
-    layer at zero, so that the policy starts at rest while its perturbations use the hidden features.
+    zeros: all zero.
+    scaled: weights N(0, gain^2 / in), biases zero, in every layer.
+    rest: as scaled, but the first layer is zero. The robot rests whatever it observes, and yet a small perturbation of
+        the first layer is amplified by the layers above it: perturbations explore, which is what an operator needs.
     """
     theta = np.zeros(spec.dimension, dtype=np.float32)
     if scheme == "zeros":
         return theta
-    draws = directions.directions([directions.fold(seed, 0x1417)], spec.dimension)[0]
+    draws = directions.directions([directions.fold(seed, _INITIAL_STREAM)], spec.dimension)[0]
     at = 0
     for layer, (n_in, n_out) in enumerate(spec.layers):
-        if scheme == "scaled" or layer < len(spec.layers) - 1:
-            theta[at : at + n_in * n_out] = draws[at : at + n_in * n_out] * np.float32(n_in**-0.5)
+        if scheme == "scaled" or layer > 0:
+            theta[at : at + n_in * n_out] = draws[at : at + n_in * n_out] * np.float32(gain / n_in**0.5)
         at += n_in * n_out + n_out
     return theta

@@ -1,0 +1,26 @@
+"""The contract between a simulated robot and whoever runs episodes on it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from esmaml_robot.evaluation import Task
+
+F64 = npt.NDArray[np.float64]
+F32 = npt.NDArray[np.float32]
+
+
+class BatchedPlant(Protocol):
+    """B robots side by side, each in its own task. Arrays have the batch as their last axis."""
+
+    def reset(self, tasks: Sequence[Task], episode_seeds: npt.NDArray[np.uint32]) -> F64:
+        """Put each robot at its start; returns the true sensor values in SI, (n_sensors, B)."""
+        ...
+
+    def step(self, commands: F32, torque_on: bool = True) -> F64:
+        """Run one control period under actuator commands in SI (n_actuators, B); returns the true sensor values."""
+        ...
