@@ -1,17 +1,17 @@
 """Every error that a user can meet, as one tree.
 
-    EsmamlError                 exit code 1   anything below; the message says what, where and what to do next
-    ├── ConfigError             exit code 2   a YAML file, an option or a URL is wrong
-    ├── CheckpointError         exit code 3   a run folder or a checkpoint is missing, damaged or of another kind
-    ├── SpecMismatch            exit code 4   hashes of robot, policy layout or policy disagree
-    ├── PolicyError             exit code 5   a parameter is not finite, or of the wrong size
-    ├── LinkError               exit code 6   the serial port or the controller behind it
-    │   ├── PortError                         the port cannot be opened, or another program holds it
-    │   ├── LinkTimeout                       the controller did not answer in time
-    │   └── LinkLost                          the cable is out, or the controller restarted
-    ├── SafetyStop              exit code 7   the controller or the operator stopped the robot
-    ├── ExportError             exit code 8   a policy cannot be written in the format asked for
-    └── ToolMissing             exit code 9   a compiler or another program is not installed
+EsmamlError                 exit code 1   anything below; the message says what, where and what to do next
+├── ConfigError             exit code 2   a YAML file, an option or a URL is wrong
+├── CheckpointError         exit code 3   a run folder or a checkpoint is missing, damaged or of another kind
+├── SpecMismatch            exit code 4   hashes of robot, policy layout or policy disagree
+├── PolicyError             exit code 5   a parameter is not finite, or of the wrong size
+├── LinkError               exit code 6   the serial port or the controller behind it
+│   ├── PortError                         the port cannot be opened, or another program holds it
+│   ├── LinkTimeout                       the controller did not answer in time
+│   └── LinkLost                          the cable is out, or the controller restarted
+├── SafetyStop              exit code 7   the controller or the operator stopped the robot
+├── ExportError             exit code 8   a policy cannot be written in the format asked for
+└── ToolMissing             exit code 9   a compiler or another program is not installed
 """
 
 from __future__ import annotations

@@ -1,0 +1,201 @@
+"""Run folders and checkpoints.
+
+A run folder holds config.yaml (resolved), checkpoints/<iteration>.safetensors, metrics.jsonl, and what later
+commands add. A checkpoint is one safetensors file: arrays, and a JSON header with the hashes, the resolved
+configuration and a checksum of the arrays. There is no pickle anywhere, so opening a stranger's run is safe.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import numpy.typing as npt
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save as to_safetensors
+
+from . import __version__
+from .adaptation import OperatorConfig
+from .errors import CheckpointError, ConfigError
+from .files import atomic_write_bytes, atomic_write_text, make_folder
+from .meta import MetaConfig, MetaState
+from .policy import InitialScheme, Normaliser, Policy, PolicySpec, check_theta
+
+FORMAT = "esmaml-checkpoint-1"
+_ARRAYS = ("theta", "mean", "first", "second", "normaliser_mean", "normaliser_inverse_std")
+
+
+class RunConfig(BaseModel):
+    """Everything that decides the bits of a training run."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    family: str
+    robot: str
+    spec_hash: str
+    policy: PolicySpec
+    initial: InitialScheme = "rest"
+    initial_gain: Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)] = 4.0
+    operator: OperatorConfig
+    meta: MetaConfig
+    episodes: int = Field(ge=1)
+    seed: int = Field(ge=0, lt=2**32)
+
+    @property
+    def episodes_per_iteration(self) -> int:
+        return 2 * self.meta.pairs * (self.operator.build().episodes + 1)
+
+    @property
+    def iterations(self) -> int:
+        """Whole iterations that fit the episode budget, at least one."""
+        return max(1, self.episodes // self.episodes_per_iteration)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A training state with the configuration that made it."""
+
+    config: RunConfig
+    state: MetaState
+    normaliser: Normaliser
+
+    @property
+    def policy(self) -> Policy:
+        """The meta-policy. Raises PolicyError when its parameters are not finite."""
+        return Policy(self.config.policy, self.state.result, self.normaliser)
+
+
+def _checksum(arrays: dict[str, npt.NDArray[Any]]) -> int:
+    crc = 0
+    for name in sorted(arrays):
+        crc = zlib.crc32(np.ascontiguousarray(arrays[name]).tobytes(), zlib.crc32(name.encode(), crc))
+    return crc
+
+
+def save_checkpoint(path: Path, checkpoint: Checkpoint) -> Path:
+    """Write a checkpoint atomically. Raises PolicyError (theta not finite) or CheckpointError (disk)."""
+    policy, state = checkpoint.policy, checkpoint.state
+    arrays: dict[str, npt.NDArray[Any]] = {
+        "theta": state.theta,
+        "mean": state.mean,
+        "first": state.first,
+        "second": state.second,
+        "normaliser_mean": checkpoint.normaliser.mean,
+        "normaliser_inverse_std": checkpoint.normaliser.inverse_std,
+    }
+    header = {
+        "format": FORMAT,
+        "version": __version__,
+        "config": checkpoint.config.model_dump_json(),
+        "iteration": str(state.iteration),
+        "episodes": str(state.episodes),
+        "spec_hash": checkpoint.config.spec_hash,
+        "layout_hash": policy.spec.layout_hash,
+        "policy_hash": policy.policy_hash,
+        "crc32": str(_checksum(arrays)),
+    }
+    return atomic_write_bytes(path, to_safetensors(arrays, metadata=header), error=CheckpointError)
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint; CheckpointError says what is wrong with a missing, damaged or foreign file."""
+    advice = "use another checkpoint of the run, or train again."
+    if not path.is_file():
+        raise CheckpointError(f"there is no checkpoint {path}; `esmaml train` writes one.")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            header = file.metadata() or {}
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(f"{path} is damaged or no checkpoint ({error}); {advice}") from error
+    if header.get("format") != FORMAT:
+        raise CheckpointError(f"{path} has format {header.get('format')!r}, this version reads {FORMAT!r}; {advice}")
+    if sorted(arrays) != sorted(_ARRAYS) or header.get("crc32") != str(_checksum(arrays)):
+        raise CheckpointError(f"{path} is damaged: its contents do not match its checksum; {advice}")
+    try:
+        config = RunConfig.model_validate_json(header["config"])
+        iteration, episodes = int(header["iteration"]), int(header["episodes"])
+    except (ValidationError, KeyError, ValueError) as error:
+        raise CheckpointError(f"{path} has a header that this version cannot read; {advice}") from error
+    for name in ("theta", "mean", "first", "second"):
+        check_theta(config.policy, arrays[name])
+    state = MetaState(arrays["theta"], arrays["mean"], arrays["first"], arrays["second"], iteration, episodes)
+    checkpoint = Checkpoint(config, state, Normaliser(arrays["normaliser_mean"], arrays["normaliser_inverse_std"]))
+    if checkpoint.policy.policy_hash != header.get("policy_hash"):
+        raise CheckpointError(f"{path} is damaged: its policy hash does not match its parameters; {advice}")
+    return checkpoint
+
+
+class RunFolder:
+    """Paths of a run, and the checkpoints in it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config_file = path / "config.yaml"
+        self.metrics_file = path / "metrics.jsonl"
+        self.checkpoints = path / "checkpoints"
+
+    def create(self, config: RunConfig) -> None:
+        """Make the folder and write config.yaml; CheckpointError if a run is there already."""
+        if self.config_file.exists() or self.newest_file() is not None:
+            raise CheckpointError(f"{self.path} holds a run already; add --resume to go on, or choose another --out.")
+        make_folder(self.checkpoints, error=CheckpointError)
+        text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+        head = f"# how this run was made; esmaml-robot {__version__}\n"
+        atomic_write_text(self.config_file, head + text, error=CheckpointError)
+
+    def checkpoint_file(self, iteration: int) -> Path:
+        return self.checkpoints / f"{iteration:07d}.safetensors"
+
+    def newest_file(self) -> Path | None:
+        files = sorted(self.checkpoints.glob("[0-9]*.safetensors"))
+        return files[-1] if files else None
+
+    def newest(self) -> Checkpoint:
+        """The latest checkpoint of the run; CheckpointError where there is none."""
+        file = self.newest_file()
+        if file is None:
+            raise CheckpointError(f"{self.path} is no run folder: it holds no checkpoint; make one with `esmaml train`.")
+        return load_checkpoint(file)
+
+    def keep_newest(self, count: int) -> None:
+        """Remove all but the newest `count` checkpoints."""
+        for file in sorted(self.checkpoints.glob("[0-9]*.safetensors"))[:-count]:
+            file.unlink(missing_ok=True)
+
+
+def config_differences(old: RunConfig, new: RunConfig) -> list[str]:
+    """Keys in which two configurations differ, the episode budget (which a resumed run may raise) left out."""
+    a, b = (c.model_dump(mode="json", exclude={"episodes"}) for c in (old, new))
+    return sorted(k for k in a if a[k] != b[k])
+
+
+def parse_run_config(values: dict[str, Any]) -> RunConfig:
+    """RunConfig out of plain values; ConfigError naming the key otherwise."""
+    try:
+        return RunConfig.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        message = first["msg"].removeprefix("Value error, ")
+        raise ConfigError(f"training option {key}: {message} (found {first['input']!r}).") from error
+
+
+def metrics_until(path: Path, iteration: int) -> list[dict[str, Any]]:
+    """The whole lines of metrics.jsonl up to `iteration`; a line cut off by a crash is left out."""
+    rows = []
+    if path.exists():
+        for line in path.read_text(encoding="utf-8").splitlines():
+            try:
+                row = json.loads(line)
+            except json.JSONDecodeError:
+                continue
+            if isinstance(row, dict) and row.get("iteration", 0) <= iteration:
+                rows.append(row)
+    return rows
