@@ -161,7 +161,7 @@ class RunFolder:
         """The latest checkpoint of the run; CheckpointError where there is none."""
         file = self.newest_file()
         if file is None:
-            raise CheckpointError(f"{self.path} is no run folder: it holds no checkpoint; make one with `esmaml train`.")
+            raise CheckpointError(f"{self.path} holds no checkpoint, so it is no run folder; `esmaml train` makes one.")
         return load_checkpoint(file)
 
     def keep_newest(self, count: int) -> None:

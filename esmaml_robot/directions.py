@@ -55,7 +55,9 @@ def _make_table() -> U32:
 NORMAL_TABLE: U32 = _make_table()
 
 
-def threefry2x32(key: tuple[int | U32, int | U32], counter: tuple[int | U32, int | U32]) -> tuple[U32, U32]:
+def threefry2x32(
+    key: tuple[npt.ArrayLike, npt.ArrayLike], counter: tuple[npt.ArrayLike, npt.ArrayLike]
+) -> tuple[U32, U32]:
     """Threefry-2x32-20 of broadcastable uint32 keys and counters; returns two uint32 arrays."""
     k0, k1 = (np.asarray(k, dtype=np.uint32) for k in key)
     ks = (k0, k1, k0 ^ k1 ^ np.uint32(_PARITY))
@@ -103,7 +105,8 @@ def _normal_from_bits(bits: U32) -> F32:
     high, low = flat[at], flat[at + np.uint32(1)]
     z = (high << np.uint32(16)) - (high - low) * part  # 29 fraction bits
     value = (z >> np.uint32(29 - OUTPUT_FRACTION_BITS)).astype(np.float32) * np.float32(2.0**-OUTPUT_FRACTION_BITS)
-    return np.where(bits >> np.uint32(31), -value, value).astype(np.float32)
+    signed: F32 = np.where(bits >> np.uint32(31), -value, value).astype(np.float32)
+    return signed
 
 
 def directions(seeds: npt.ArrayLike, dimension: int) -> F32:

@@ -72,7 +72,7 @@ class TaskFamily(Protocol):
     def evaluate(
         self, policy: PolicySpec, normaliser: Normaliser, params: F32, tasks: Sequence[Task], episode_seeds: U32
     ) -> EpisodeBatch:
-        """Run one episode per row: params (B, d) in tasks (B) with seeds (B,). A row's result depends on that row only."""
+        """Run one episode per row: params (B, d), tasks (B), seeds (B,). A row's result depends on that row only."""
         ...
 
 

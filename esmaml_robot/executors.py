@@ -10,7 +10,7 @@ from __future__ import annotations
 import multiprocessing
 import multiprocessing.connection
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol
@@ -22,10 +22,11 @@ from . import meta
 from .adaptation.side_by_side import Item, adapt_many
 from .checkpoint import RunConfig
 from .errors import EsmamlError
-from .evaluation import TaskFamily
+from .evaluation import EpisodeBatch, Task, TaskFamily
 from .policy import Normaliser
 
 F32 = npt.NDArray[np.float32]
+U32 = npt.NDArray[np.uint32]
 
 #: Makes a task family from its name; a top-level function, so that a new process can import it.
 FamilyFactory = Callable[[str], TaskFamily]
@@ -69,7 +70,7 @@ class ItemRunner:
         starts = meta.perturbed(params, config.meta.sigma, items)
         tasks = [self._family.sample("train", item.task_index) for item in items]
 
-        def evaluate(rows, row_tasks, seeds):  # type: ignore[no-untyped-def]
+        def evaluate(rows: F32, row_tasks: Sequence[Task], seeds: U32) -> EpisodeBatch:
             return self._family.evaluate(policy, self._normaliser, rows, row_tasks, seeds)
 
         work = [Item(s, t, i.operator_seed) for s, t, i in zip(starts, tasks, items, strict=True)]
@@ -130,9 +131,7 @@ class LocalProcesses:
         self._count = 2 * config.meta.pairs
         bounds = np.linspace(0, self._count, min(workers, self._count) + 1).astype(int)
         self._chunks = list(zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True))
-        self._workers: list[
-            tuple[multiprocessing.process.BaseProcess, multiprocessing.connection.Connection]
-        ] = []
+        self._workers: list[tuple[multiprocessing.process.BaseProcess, multiprocessing.connection.Connection]] = []
         self._restarts = 0
 
     def _start(self) -> tuple[multiprocessing.process.BaseProcess, multiprocessing.connection.Connection]:

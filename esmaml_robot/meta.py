@@ -52,7 +52,6 @@ class MetaConfig(BaseModel):
     shaping: Literal["std", "centred_ranks", "none"] = "std"
     averaging: Annotated[int, Field(ge=1, le=10000)] = 20
 
-
     def rate(self, progress: float) -> float:
         """Learning rate at `progress` (0 at the start of the run, 1 at its end)."""
         final = self.learning_rate if self.learning_rate_final is None else self.learning_rate_final
@@ -72,8 +71,13 @@ class MetaState:
 
     @property
     def params(self) -> F32:
-        """Theta as the float32 policy parameters that are evaluated and saved."""
+        """Theta as float32: the point around which the next iteration evaluates."""
         return self.theta.astype(np.float32)
+
+    @property
+    def result(self) -> F32:
+        """The running mean as float32: the meta-policy's parameters."""
+        return self.mean.astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -115,7 +119,7 @@ def perturbed(params: F32, sigma: float, items: list[WorkItem]) -> F32:
 
 
 def shape_fitness(values: F64, shaping: str) -> F64:
-    """Values (n, 2) of whole pairs to fitness: divided by their standard deviation, centred ranks in +-1/2, or as is."""
+    """Values (n, 2) of whole pairs to fitness: over their standard deviation, centred ranks in +-1/2, or as is."""
     if shaping == "none":
         return values
     if shaping == "std":

@@ -15,7 +15,7 @@ order of the inputs, and a tanh made of additions, products and one division.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import numpy as np
@@ -78,6 +78,10 @@ class Normaliser:
     mean: F32
     inverse_std: F32
 
+    def __post_init__(self) -> None:
+        for name in ("mean", "inverse_std"):  # float64 here would change the bits of every action
+            object.__setattr__(self, name, np.ascontiguousarray(getattr(self, name), dtype=np.float32))
+
     @staticmethod
     def identity(inputs: int) -> Normaliser:
         return Normaliser(np.zeros(inputs, np.float32), np.ones(inputs, np.float32))
@@ -96,16 +100,14 @@ class Policy:
 
     spec: PolicySpec
     theta: F32
-    normaliser: Normaliser = field(default=None)  # type: ignore[assignment]
+    normaliser: Normaliser
 
     def __post_init__(self) -> None:
-        if self.normaliser is None:
-            object.__setattr__(self, "normaliser", Normaliser.identity(self.spec.inputs))
         object.__setattr__(self, "theta", check_theta(self.spec, self.theta))
         for name in ("mean", "inverse_std"):
             values = np.asarray(getattr(self.normaliser, name))
             if values.shape != (self.spec.inputs,) or not np.isfinite(values).all():
-                raise PolicyError(f"the normaliser's {name} needs {self.spec.inputs} finite numbers; retrain the policy.")
+                raise PolicyError(f"the normaliser's {name} needs {self.spec.inputs} finite numbers; train again.")
 
     @property
     def policy_hash(self) -> str:
@@ -133,20 +135,32 @@ def check_theta(spec: PolicySpec, theta: npt.ArrayLike) -> F32:
     return vector
 
 
+_ONE = np.float32(1)
+_LIMIT = np.float32(TANH_LIMIT)
+_P = tuple(np.float32(c) for c in TANH_P)
+_Q = tuple(np.float32(c) for c in TANH_Q)
+
+
+def clamp(x: F32, low: np.float32, high: np.float32) -> F32:
+    """`x` limited to [low, high]; NaN stays NaN. Two ufuncs, which numpy runs three times faster than its clip."""
+    limited: F32 = np.minimum(np.maximum(x, low), high)
+    return limited
+
+
 def tanh32(x: F32) -> F32:
     """Tanh in float32 out of +, *, / and clip: the same bits as the C runtime's."""
-    x = np.clip(x, np.float32(-TANH_LIMIT), np.float32(TANH_LIMIT))
+    x = clamp(x, -_LIMIT, _LIMIT)
     t = x * x
-    p = t * np.float32(TANH_P[-1])
-    for c in TANH_P[-2:0:-1]:
-        p += np.float32(c)
+    p = t * _P[-1]
+    for c in _P[-2:0:-1]:
+        p += c
         p *= t
-    p += np.float32(TANH_P[0])
-    q = t * np.float32(TANH_Q[-1])
-    for c in TANH_Q[-2:0:-1]:
-        q += np.float32(c)
+    p += _P[0]
+    q = t * _Q[-1]
+    for c in _Q[-2:0:-1]:
+        q += c
         q *= t
-    q += np.float32(TANH_Q[0])
+    q += _Q[0]
     p *= x
     p /= q
     return p
@@ -178,13 +192,14 @@ class PolicyBatch:
         x = observations
         if self._normaliser is not None:
             x = (x - self._normaliser.mean[:, None]) * self._normaliser.inverse_std[:, None]
-            x = np.clip(x, np.float32(-NORMALISER_CLIP), np.float32(NORMALISER_CLIP))
+            x = clamp(x, np.float32(-NORMALISER_CLIP), np.float32(NORMALISER_CLIP))
         for index, (weights, bias) in enumerate(self._layers):
-            total = bias + weights[0] * x[0]
-            for i in range(1, len(weights)):
-                total += weights[i] * x[i]
+            products = weights * x[:, None, :]
+            total = bias + products[0]
+            for product in products[1:]:  # in the order of the inputs, one rounding each, as C does it
+                total += product
             x = tanh32(total) if index < len(self._layers) - 1 else total
-        return np.clip(x, np.float32(-1), np.float32(1))
+        return clamp(x, -_ONE, _ONE)
 
 
 InitialScheme = Literal["zeros", "scaled", "rest"]
@@ -195,8 +210,9 @@ def initial_theta(spec: PolicySpec, scheme: InitialScheme, gain: float, seed: in
 
     zeros: all zero.
     scaled: weights N(0, gain^2 / in), biases zero, in every layer.
-    rest: as scaled, but the first layer is zero. The robot rests whatever it observes, and yet a small perturbation of
-        the first layer is amplified by the layers above it: perturbations explore, which is what an operator needs.
+    rest: the first layer is zero, the layers above have orthonormal rows (Saxe, McClelland, Ganguli, ICLR 2014) times
+        gain. The robot rests whatever it observes, and yet a small perturbation of the first layer is amplified
+        by the layers above it: perturbations explore, which is what an operator needs.
     """
     theta = np.zeros(spec.dimension, dtype=np.float32)
     if scheme == "zeros":
@@ -204,7 +220,23 @@ def initial_theta(spec: PolicySpec, scheme: InitialScheme, gain: float, seed: in
     draws = directions.directions([directions.fold(seed, _INITIAL_STREAM)], spec.dimension)[0]
     at = 0
     for layer, (n_in, n_out) in enumerate(spec.layers):
-        if scheme == "scaled" or layer > 0:
-            theta[at : at + n_in * n_out] = draws[at : at + n_in * n_out] * np.float32(gain / n_in**0.5)
+        here = slice(at, at + n_in * n_out)
+        if scheme == "scaled":
+            theta[here] = draws[here] * np.float32(gain / n_in**0.5)
+        elif layer > 0:
+            theta[here] = gain * orthogonal(draws[here].reshape(n_out, n_in).astype(np.float64)).ravel()
         at += n_in * n_out + n_out
     return theta
+
+
+def orthogonal(matrix: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """The rows of a full-rank matrix (the columns, if those are fewer) made orthonormal, by modified Gram-Schmidt."""
+    if matrix.shape[0] > matrix.shape[1]:
+        return orthogonal(matrix.T).T
+    rows: list[npt.NDArray[np.float64]] = []
+    for row in matrix:
+        rest = row.copy()
+        for done in rows:
+            rest = rest - (rest * done).sum() * done
+        rows.append(rest / np.sqrt((rest * rest).sum()))
+    return np.stack(rows)

@@ -58,7 +58,7 @@ def load_policy(path: Path) -> StoredPolicy:
             header = file.metadata() or {}
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
         if header.get("format") != FORMAT:
-            raise CheckpointError(f"{path} has format {header.get('format')!r}, this version reads {FORMAT!r}; {advice}")
+            raise CheckpointError(f"{path} has format {header.get('format')!r}, not {FORMAT!r}; {advice}")
         spec = PolicySpec.model_validate_json(header["policy"])
         normaliser = Normaliser(arrays["normaliser_mean"], arrays["normaliser_inverse_std"])
         policy = Policy(spec, arrays["theta"], normaliser)

@@ -152,9 +152,7 @@ class ActionSquareTerm(_Strict):
     weight: Finite
 
 
-Term = Annotated[
-    ConstantTerm | LinearTerm | SquareTerm | ProgressTerm | ActionSquareTerm, Field(discriminator="kind")
-]
+Term = Annotated[ConstantTerm | LinearTerm | SquareTerm | ProgressTerm | ActionSquareTerm, Field(discriminator="kind")]
 
 
 class Reward(_Strict):

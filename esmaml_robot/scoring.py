@@ -19,10 +19,11 @@ from .adaptation import OperatorConfig
 from .adaptation.base import Adapted
 from .adaptation.side_by_side import Item, adapt_many
 from .errors import EsmamlError
-from .evaluation import Split, TaskFamily
+from .evaluation import EpisodeBatch, Split, Task, TaskFamily
 from .policy import Policy
 
 F32 = npt.NDArray[np.float32]
+U32 = npt.NDArray[np.uint32]
 
 _OPERATOR_STREAM, _SCORE_STREAM = 0x53434F50, 0x53435352
 
@@ -74,9 +75,7 @@ class Score:
         return estimate(self.before), estimate(self.after)
 
 
-def score(
-    family: TaskFamily, policy: Policy, operator: OperatorConfig, split: Split, tasks: int, seed: int
-) -> Score:
+def score(family: TaskFamily, policy: Policy, operator: OperatorConfig, split: Split, tasks: int, seed: int) -> Score:
     """Adapt `policy` to tasks 0 .. tasks - 1 of a split and run the result once more in each.
 
     Raises:
@@ -84,7 +83,7 @@ def score(
     """
     sampled = [family.sample(split, i) for i in range(tasks)]
 
-    def evaluate(rows, row_tasks, seeds):  # type: ignore[no-untyped-def]
+    def evaluate(rows: F32, row_tasks: Sequence[Task], seeds: U32) -> EpisodeBatch:
         return family.evaluate(policy.spec, policy.normaliser, rows, row_tasks, seeds)
 
     seeds = directions.fold_many(directions.fold(seed, _SCORE_STREAM), np.arange(tasks))

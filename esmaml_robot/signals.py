@@ -15,7 +15,13 @@ from .robot_spec import ActionSquareTerm, ConstantTerm, LinearTerm, ProgressTerm
 
 F32 = npt.NDArray[np.float32]
 I32 = npt.NDArray[np.int32]
+F64 = npt.NDArray[np.float64]
 Bool = npt.NDArray[np.bool_]
+
+_ONE, _HALF = np.float32(1), np.float32(0.5)
+
+#: Counts span 16 bits, so a faster slew than this limits nothing.
+MAX_SLEW = 131071
 
 
 def f32_column(values: list[float]) -> F32:
@@ -40,7 +46,10 @@ class Signals:
         self.sensor_offset = f32_column([s.offset for s in spec.sensors])
         self.sensor_low = np.array([[s.counts[0]] for s in spec.sensors], dtype=np.int32)
         self.sensor_high = np.array([[s.counts[1]] for s in spec.sensors], dtype=np.int32)
-        self.observed = np.array([i for i, s in enumerate(spec.sensors) if s.observed])
+        self._sensor_scale64 = self.sensor_scale.astype(np.float64)
+        observed = [i for i, s in enumerate(spec.sensors) if s.observed]
+        adjacent = observed == list(range(observed[0], observed[-1] + 1))
+        self.observed = slice(observed[0], observed[-1] + 1) if adjacent else np.array(observed)
         self.observation_centre = f32_column([0.5 * (s.range[0] + s.range[1]) for s in spec.observed])
         self.observation_gain = f32_column([2.0 / (s.range[1] - s.range[0]) for s in spec.observed])
         acts = spec.actuators
@@ -53,7 +62,8 @@ class Signals:
         self.actuator_low = np.array([[e[0]] for e in ends], dtype=np.int32)
         self.actuator_high = np.array([[e[1]] for e in ends], dtype=np.int32)
         self.slew = np.array(
-            [[max(1, int(a.rate_limit / (abs(a.scale) * spec.control_rate_hz)))] for a in acts], dtype=np.int32
+            [[min(MAX_SLEW, max(1, int(a.rate_limit / (abs(a.scale) * spec.control_rate_hz))))] for a in acts],
+            dtype=np.int32,
         )
         self.safe = np.array([[round((a.safe - a.offset) / a.scale)] for a in acts], dtype=np.int32)
         self.hold_last = np.array([[a.hold == "last"] for a in acts])
@@ -61,34 +71,41 @@ class Signals:
             [[0 if a.hold == "last" else round((float(a.hold) - a.offset) / a.scale)] for a in acts], dtype=np.int32
         )
         sensors = [s.name for s in spec.sensors]
-        self._abort = [(sensors.index(a.sensor), *map(np.float32, a.allowed)) for a in spec.abort]
+        self._abort = [
+            (sensors.index(a.sensor), np.float32(a.allowed[0]), np.float32(a.allowed[1])) for a in spec.abort
+        ]
         self._sensor_index = {name: i for i, name in enumerate(sensors)}
         self._actuator_index = {a.name: i for i, a in enumerate(acts)}
 
-    def quantise(self, values: npt.NDArray[np.float64]) -> I32:
+    def quantise(self, values: F64) -> I32:
         """Physical values (SI, float64, (n_sensors, B)) to the counts that the sensors would give."""
-        counts = np.rint((values - self.sensor_offset) / self.sensor_scale.astype(np.float64))
-        return np.clip(counts, self.sensor_low, self.sensor_high).astype(np.int32)
+        counts = np.rint((values - self.sensor_offset) / self._sensor_scale64)
+        limited: I32 = np.minimum(np.maximum(counts, self.sensor_low), self.sensor_high).astype(np.int32)
+        return limited
 
     def to_si(self, counts: I32) -> F32:
         """Sensor counts (n_sensors, B) to SI float32."""
-        return counts.astype(np.float32) * self.sensor_scale + self.sensor_offset
+        si: F32 = counts.astype(np.float32) * self.sensor_scale + self.sensor_offset
+        return si
 
     def observe(self, si: F32) -> F32:
         """Sensors in SI (n_sensors, B) to observations in [-1, 1], (n_observed, B)."""
         scaled = (si[self.observed] - self.observation_centre) * self.observation_gain
-        return np.clip(scaled, np.float32(-1), np.float32(1))
+        limited: F32 = np.minimum(np.maximum(scaled, -_ONE), _ONE)
+        return limited
 
     def to_counts(self, action: F32) -> I32:
         """Actions in [-1, 1] (n_actuators, B) to actuator counts within their range, rounded half away from zero."""
         si = action * self.action_half + self.action_centre
         scaled = (si - self.actuator_offset) * self.actuator_inverse_scale
-        counts = (scaled + np.copysign(np.float32(0.5), scaled)).astype(np.int32)  # truncates toward zero
-        return np.clip(counts, self.actuator_low, self.actuator_high)
+        counts = (scaled + np.copysign(_HALF, scaled)).astype(np.int32)  # truncates toward zero
+        limited: I32 = np.minimum(np.maximum(counts, self.actuator_low), self.actuator_high)
+        return limited
 
     def limit(self, counts: I32, previous: I32) -> I32:
         """Rate limit: no command differs from the previous one by more than `slew` counts."""
-        return np.clip(counts, previous - self.slew, previous + self.slew)
+        limited: I32 = np.minimum(np.maximum(counts, previous - self.slew), previous + self.slew)
+        return limited
 
     def commands_si(self, counts: I32) -> F32:
         """Actuator counts (n_actuators, B) to SI float32."""

@@ -67,14 +67,10 @@ def run_episodes(
         previous, si = si, signals.to_si(counts)
         reward = signals.reward(si, previous, commands)
         aborted = signals.aborted(si)
-        if all_running:
-            total += reward
-            steps += 1
-        else:
-            total[running] += reward[running]
-            steps[running] += 1
-        if aborted.any():
-            ends = aborted & running
+        np.add(total, reward, out=total, where=running)
+        steps += running
+        ends = aborted & running
+        if ends.any():
             for _ in range(spec.episode.steps - tick - 1):  # one by one: float32 sums as on the controller
                 total[ends] += after_abort
             running &= ~ends

@@ -58,7 +58,8 @@ class RoverBodies:
         self._target[:, : self._count] = speeds
         for _ in range(self._substeps):
             if torque_on:
-                force = np.clip(self._gain * (self._target - self.velocity), -MAX_FORCE_N, MAX_FORCE_N)
+                wanted = self._gain * (self._target - self.velocity)
+                force = np.minimum(np.maximum(wanted, -MAX_FORCE_N), MAX_FORCE_N)
             else:
                 force = -COASTING_DRAG_NS_M * self.velocity
             for index, world in enumerate(self._worlds):

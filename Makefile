@@ -1,0 +1,28 @@
+# Two commands matter: `make demo` and `make test`. Both set up what they need in .venv.
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test setup packages check lint clean
+
+demo: $(VENV)/.installed packages
+	$(BIN)/esmaml demo --out runs/demo
+
+test: $(VENV)/.installed packages
+	scripts/check
+
+setup: $(VENV)/.installed packages
+
+$(VENV)/.installed: pyproject.toml scripts/setup
+	scripts/setup "$(PYTHON)" $(VENV)
+	touch $@
+
+# Debian packages that the C parts need, installed only where they are missing
+packages:
+	scripts/packages
+
+lint: $(VENV)/.installed
+	scripts/lint
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info

@@ -1,0 +1,1 @@
+"""The commands behind every published figure; run as `python -m benchmarks.NAME`."""

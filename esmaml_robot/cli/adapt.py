@@ -1,0 +1,153 @@
+"""`esmaml adapt`: adapt a meta-policy on a robot, over a serial port or a virtual one."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from rich.progress import Progress, TaskID
+
+from ..adaptation.base import Adapted
+from ..bridge.controller import RobotController
+from ..bridge.episode import EpisodeRecord
+from ..checkpoint import Checkpoint, RunFolder
+from ..deployment.session import AdaptationSession, SessionConfig
+from ..errors import ConfigError, SafetyStop
+from ..identity import require_match
+from ..robot_spec import RobotSpec, load_robot
+from .common import err, guarded, print_json, progress_bar
+from .ports import parse_sim_port, real_port
+
+SESSIONS = "adapted"
+
+
+@dataclass
+class Beside:
+    """The person beside the robot, asked in the terminal; a virtual robot needs nobody.
+
+    Keeps the records of the episodes that counted, for the report.
+    """
+
+    bar: Progress
+    task: TaskID
+    ask_before_motion: bool
+    ask_reset: bool
+    records: list[EpisodeRecord] = field(default_factory=list)
+
+    def _ask(self, question: str) -> None:
+        if not sys.stdin.isatty():
+            raise SafetyStop(f"{question} Nobody can answer: standard input is no terminal. The robot was not moved.")
+        self.bar.stop()
+        answer = err.input(f"{question} [Enter = yes, q = stop] ").strip().lower()
+        self.bar.start()
+        if answer not in ("", "y", "yes"):
+            raise SafetyStop("stopped by the operator; go on with --resume when the robot is ready.")
+
+    def before_motion(self) -> None:
+        if self.ask_before_motion:
+            self._ask("The robot is about to be armed and will move. Is the space around it free?")
+
+    def before_episode(self, index: int, total: int) -> None:
+        if self.ask_reset:
+            self._ask(f"Episode {index + 1} of {total}: is the robot back at its start?")
+
+    def after_episode(self, index: int, total: int, record: EpisodeRecord, best: float) -> None:
+        self.records.append(record)
+        note = f"return {record.return_:8.2f}  best {best:8.2f}"
+        self.bar.update(self.task, completed=index + 1, total=total, note=note)
+
+
+@dataclass(frozen=True)
+class AdaptOutcome:
+    """What an adaptation gave: result, session folder, and the episodes of this call (a resumed one has fewer)."""
+
+    adapted: Adapted
+    folder: Path
+    records: list[EpisodeRecord]
+
+
+def check_robot(checkpoint: Checkpoint, spec: RobotSpec) -> None:
+    """Refuse a robot whose description is not the one that the run was trained for."""
+    require_match(
+        "spec_hash",
+        checkpoint.config.spec_hash,
+        spec.spec_hash,
+        our_name=f"the run (trained for {checkpoint.config.robot})",
+        their_name=f"robot {spec.name}",
+        advice="Use the robot file that the run was trained with, or train again for this one.",
+    )
+
+
+def adapt_on_robot(
+    run: Path,
+    spec: RobotSpec,
+    port: str,
+    *,
+    name: str,
+    seed: int,
+    resume: bool = False,
+    assume_yes: bool = False,
+) -> AdaptOutcome:
+    """Adapt the newest meta-policy of `run` on the robot at `port`; the flow behind `esmaml adapt`."""
+    checkpoint = RunFolder(run).newest()
+    check_robot(checkpoint, spec)
+    virtual = parse_sim_port(port) is not None
+    policy = checkpoint.policy
+    config = SessionConfig(checkpoint.config.operator, seed, policy.policy_hash, spec.spec_hash)
+    folder = run / SESSIONS / name
+    with (
+        AdaptationSession(folder, spec, policy, config, resume=resume) as session,
+        real_port(port, spec, policy, folder / "firmware") as path,
+        RobotController.open(path, spec, policy.spec) as robot,
+        progress_bar() as bar,
+    ):
+        task = bar.add_task(f"adapting {spec.name}", total=session.episodes_total, note="connecting")
+        info = robot.connect()
+        bar.update(task, note=f"board {info.board}, boot {info.boot_id:08x}")
+        person = Beside(
+            bar,
+            task,
+            ask_before_motion=not (virtual or assume_yes),
+            ask_reset=not virtual and spec.episode.reset == "operator",
+        )
+        adapted = session.run(robot, person)
+    return AdaptOutcome(adapted, folder, person.records)
+
+
+@guarded
+def adapt(
+    run: Annotated[Path, typer.Argument(help="Run folder of `esmaml train`.")],
+    port: Annotated[str, typer.Option(help="Serial port, pyserial URL, or sim://ROBOT?seed=N.")],
+    robot: Annotated[str, typer.Option(help="Robot by name, or its YAML file.")] = "rover_uno",
+    name: Annotated[str, typer.Option(help="Name of this session; its folder is RUN/adapted/NAME.")] = "robot",
+    seed: Annotated[int, typer.Option(help="Seed of the operator's candidates.", min=0)] = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a session that was cut short.")] = False,
+    assume_yes: Annotated[bool, typer.Option("--yes", help="Do not ask before the robot is armed.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Adapt the meta-policy on the robot: the same operator as in training, over the serial link.
+
+    Example: esmaml adapt runs/first --robot rover_uno --port sim://rover_uno?seed=3
+    """
+    if "/" in name or name.startswith("."):
+        raise ConfigError(f"--name {name!r}: a plain word is needed, it becomes a folder")
+    outcome = adapt_on_robot(run, load_robot(robot), port, name=name, seed=seed, resume=resume, assume_yes=assume_yes)
+    result: dict[str, Any] = {
+        "session": str(outcome.folder),
+        "episodes": outcome.adapted.episodes,
+        "first_return": outcome.adapted.history[0],
+        "estimate": outcome.adapted.estimate,
+        "returns": list(outcome.adapted.history),
+        "theta_norm": float(np.linalg.norm(outcome.adapted.params.astype(np.float64))),
+    }
+    if as_json:
+        print_json(result)
+    else:
+        err.print(
+            f"adapted in {result['episodes']} episodes: return {result['first_return']:.1f} -> "
+            f"{result['estimate']:.1f}. Next: esmaml export {run} --session {name}"
+        )

@@ -1,0 +1,33 @@
+"""`esmaml`: the composition root, the one place that brings method, simulator, link and export together."""
+
+from __future__ import annotations
+
+import typer
+
+from .adapt import adapt
+from .demo import demo
+from .evaluate import evaluate
+from .export import export
+from .info import info
+from .train import train
+
+app = typer.Typer(
+    name="esmaml",
+    help="Meta-train a small robot policy in simulation, adapt it on the robot, export it as ONNX and C.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+)
+
+app.command()(train)
+app.command(name="eval")(evaluate)
+app.command()(adapt)
+app.command()(export)
+app.command()(demo)
+app.command()(info)
+
+
+def run() -> None:
+    """Entry point of the `esmaml` command."""
+    app()

@@ -1,0 +1,93 @@
+"""Ports: a path or pyserial URL as it is, or sim://ROBOT?seed=N: a virtual robot with the real firmware."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit
+
+from ..errors import ConfigError
+from ..files import make_folder
+from ..policy import Policy
+from ..robot_spec import RobotSpec
+from .common import own_package
+
+_SIM_KEYS = ("seed", "board", "task", "paced", "unplug_at", "log")
+
+
+@dataclass(frozen=True)
+class SimPort:
+    """The parts of a sim:// port."""
+
+    robot: str
+    seed: int
+    task: str | None
+    paced: bool
+    unplug_at: str | None
+    log: Path | None
+
+
+def parse_sim_port(url: str) -> SimPort | None:
+    """The parts of a sim:// URL, or None if `url` is a port of another kind. Raises ConfigError."""
+    if not url.startswith("sim:"):
+        return None
+    parts = urlsplit(url)
+    values = dict(parse_qsl(parts.query, keep_blank_values=True))
+    example = "expected for example sim://rover_uno?seed=3"
+    if not parts.netloc:
+        raise ConfigError(f"port {url!r} names no robot; {example}")
+    unknown = sorted(set(values) - set(_SIM_KEYS))
+    if unknown:
+        raise ConfigError(f"port {url!r}: unknown key {unknown[0]!r}; known: {', '.join(_SIM_KEYS)}")
+    if values.get("board", "host") != "host":
+        raise ConfigError(f"port {url!r}: board {values['board']!r} is not there yet; known: host")
+    try:
+        seed = int(values.get("seed", "0"))
+    except ValueError as error:
+        raise ConfigError(f"port {url!r}: seed is {values['seed']!r}, not a whole number; {example}") from error
+    if not 0 <= seed < 2**32:
+        raise ConfigError(f"port {url!r}: seed must be 0 to 4294967295")
+    paced = values.get("paced", "0")
+    if paced not in ("0", "1"):
+        raise ConfigError(f"port {url!r}: paced is {paced!r}; it is 0 (as fast as possible) or 1 (real time)")
+    log = Path(values["log"]) if "log" in values else None
+    return SimPort(parts.netloc, seed, values.get("task"), paced == "1", values.get("unplug_at"), log)
+
+
+@contextlib.contextmanager
+def real_port(url: str, spec: RobotSpec, policy: Policy, build_folder: Path) -> Iterator[str]:
+    """A port that pyserial can open, for as long as the block lasts.
+
+    For a sim:// URL the policy and the robot model are written as C into `build_folder` and compiled with the host
+    board; the firmware then runs as a process of its own, with the robot's simulated body behind its pins.
+    """
+    sim_port = parse_sim_port(url)
+    if sim_port is None:
+        yield url
+        return
+    if sim_port.robot != spec.name:
+        raise ConfigError(
+            f"port {url!r} is a {sim_port.robot}, the robot asked for is {spec.name}; make --robot and --port agree."
+        )
+    own_package("firmware_export")
+    own_package("sim")
+    make_folder(build_folder)
+    importlib.import_module("firmware_export.policy_c").write_policy_c(policy, spec, build_folder)
+    importlib.import_module("firmware_export.robot_c").write_robot_c(spec, build_folder)
+    firmware: Path = importlib.import_module("firmware_export.build").build_host_firmware(
+        build_folder, build_folder / "firmware"
+    )
+    virtual = importlib.import_module("sim.virtual_robot.launcher").VirtualRobot(
+        spec.name,
+        firmware,
+        seed=sim_port.seed,
+        task=sim_port.task,
+        log=sim_port.log,
+        paced=sim_port.paced,
+        unplug_at=sim_port.unplug_at,
+    )
+    with virtual as robot:
+        yield robot.port

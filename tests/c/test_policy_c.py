@@ -1,0 +1,306 @@
+"""policy.c, compiled: the same bits as numpy, a selftest that fails when it should, and no compiler that complains."""
+
+from __future__ import annotations
+
+import ctypes
+import re
+import shutil
+import subprocess
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from esmaml_robot import directions
+from esmaml_robot.errors import ExportError
+from esmaml_robot.policy import Normaliser, Policy, PolicySpec
+from esmaml_robot.robot_spec import RobotSpec, load_robot
+from firmware_export.compiler import FLOAT_FLAGS, STRICT_FLAGS, compile_c
+from firmware_export.policy_c import write_policy_c
+from firmware_export.reference import random_sensors, reference_of
+
+FLOAT_P = ctypes.POINTER(ctypes.c_float)
+
+ARM = {
+    "format": 1,
+    "name": "arm",
+    "control_rate_hz": 300,  # does not divide 1,000,000
+    "physics_rate_hz": 300,
+    "episode": {"steps": 10, "reset": "self"},
+    "watchdog": {"hold_ms": 20, "release_ms": 40},
+    "sensors": [
+        {"name": "angle", "unit": "*/ #error", "source": "a", "counts": [0, 4095], "scale": 0.0015, "offset": -3.1,
+         "range": [-3.1, 2.9], "observed": True},
+        {"name": "hidden", "unit": "V", "source": "b", "counts": [0, 1023], "scale": 0.005, "range": [0, 5],
+         "observed": False},
+        {"name": "current", "unit": "/*A", "source": "c", "counts": [-2048, 2047], "scale": 0.0123, "range": [-20, 25],
+         "observed": True},
+        {"name": "speed", "unit": "\N{DEGREE SIGN}/s??/", "source": "d", "counts": [-32768, 32767], "scale": 0.1,
+         "range": [-1000, 1000], "observed": True},
+    ],
+    "actuators": [
+        {"name": f"servo_{i}", "unit": "us", "sink": f"pwm.{i}", "counts": [0, 4000], "scale": 1.0, "offset": 0.25,
+         "range": [900 + 10 * i, 2100.7], "rate_limit": 5000, "hold": "last", "safe": 1500}
+        for i in range(4)
+    ],
+    "reward": {"terms": [{"kind": "constant", "weight": 1.0}]},
+}  # fmt: skip
+
+SPECS = {"rover": load_robot("rover_uno"), "arm": RobotSpec.model_validate(ARM)}
+CASES = [
+    pytest.param(
+        robot, hidden, normalise, id="-".join([robot, *map(str, hidden), "normalised" if normalise else "raw"])
+    )
+    for robot, hidden in (("rover", ()), ("rover", (8,)), ("arm", (16, 16)), ("arm", ()), ("rover", (4, 9, 3)))
+    for normalise in (False, True)
+]
+
+
+def make_policy(robot, hidden, normalise, scale=1.0):
+    spec = SPECS[robot]
+    n = len(spec.observed)
+    layout = PolicySpec(inputs=n, outputs=len(spec.actuators), hidden=hidden)
+    theta = directions.directions([17], layout.dimension)[0] * np.float32(scale)
+    normaliser = Normaliser.identity(n)
+    if normalise:
+        u = directions.uniforms(3, 2 * n)
+        normaliser = Normaliser((u[:n] - 0.5).astype(np.float32), (0.5 + 40 * u[n:]).astype(np.float32))
+    return Policy(layout, theta, normaliser), spec
+
+
+class Compiled:
+    """The generated C as a library of this process."""
+
+    def __init__(self, folder, source="policy.c"):
+        self.library = ctypes.CDLL(
+            str(compile_c([folder / source], folder / f"{source}.so", include=[folder], shared=True))
+        )
+        self.library.policy_forward.restype = self.library.policy_act.restype = None
+        self.library.policy_selftest.restype = ctypes.c_int
+
+    def rows(self, function, rows, outputs):
+        out = np.full((len(rows), outputs), 77, np.float32)
+        for row, target in zip(np.ascontiguousarray(rows), out, strict=True):
+            function(row.ctypes.data_as(FLOAT_P), target.ctypes.data_as(FLOAT_P))
+        return out
+
+    def forward(self, theta, observations, outputs):
+        theta = np.ascontiguousarray(theta)
+        parameters = theta.ctypes.data_as(FLOAT_P)
+        return self.rows(lambda x, y: self.library.policy_forward(parameters, x, y), observations, outputs)
+
+    def selftest(self):
+        worst = ctypes.c_float(-1)
+        return self.library.policy_selftest(ctypes.byref(worst)), worst.value
+
+
+def observations_of(n):
+    """10,000 observations: random, the ends, their neighbours, zeros of both signs, denormals, and beyond the range."""
+    x = (2 * directions.uniforms(9, 10000 * n).reshape(-1, n) - 1).astype(np.float32)
+    special = np.array(
+        [-1, 1, 0, -0.0, np.nextafter(np.float32(1), np.float32(0)), 1e-45, -1e-38, 3, -1e6, np.inf, -np.inf],
+        np.float32,
+    )
+    picks = (directions.uniforms(10, 1000 * n) * len(special)).astype(int)
+    x[:1000] = special[picks].reshape(1000, n)
+    return x
+
+
+@pytest.mark.parametrize(("robot", "hidden", "normalise"), CASES)
+def test_compiled_policy_has_the_bits_of_numpy(robot, hidden, normalise, tmp_path):
+    policy, spec = make_policy(robot, hidden, normalise)
+    write_policy_c(policy, spec, tmp_path)
+    compiled = Compiled(tmp_path)
+
+    x = observations_of(policy.spec.inputs)
+    with np.errstate(invalid="ignore"):
+        expected = policy.act(x)
+    got = compiled.forward(policy.theta, x, policy.spec.outputs)
+    # infinities of both signs may add up to NaN, whose bits no standard fixes; everything else must be the same bits
+    sound = np.isfinite(x).all(axis=1) | normalise
+    assert sound.sum() > 9000
+    assert np.isfinite(expected[sound]).all()
+    assert got[sound].tobytes() == expected[sound].tobytes()
+    np.testing.assert_array_equal(got, expected)
+    assert (np.abs(expected[sound]) < 1).any()
+
+    other = directions.directions([18], policy.spec.dimension)[0]  # other parameters than the ones in the file
+    expected = Policy(policy.spec, other, policy.normaliser).act(x[1000:])
+    assert compiled.forward(other, x[1000:], policy.spec.outputs).tobytes() == expected.tobytes()
+
+    sensors = random_sensors(spec, 10000, seed=4)
+    expected = reference_of(policy, spec).actuators(sensors)
+    assert compiled.rows(compiled.library.policy_act, sensors, policy.spec.outputs).tobytes() == expected.tobytes()
+
+    assert compiled.selftest() == (0, 0.0)
+    assert compiled.library.policy_selftest(None) == 0
+
+
+def test_parameters_in_the_file_are_exact(tmp_path):
+    policy, spec = make_policy("arm", (16, 16), False)
+    theta = policy.theta.copy()
+    theta[:6] = [0.0, -0.0, 1e-45, -1.1754942e-38, 0.1, 16777216.0]
+    policy = Policy(policy.spec, theta, Normaliser.identity(policy.spec.inputs))
+    write_policy_c(policy, spec, tmp_path)
+    stored = (ctypes.c_float * policy.spec.dimension).in_dll(Compiled(tmp_path).library, "policy_parameters")
+    assert np.frombuffer(stored, np.float32).tobytes() == theta.tobytes()
+    macro = re.search(r"POLICY_PARAMETERS_CRC32 (0x[0-9a-f]{8})", (tmp_path / "policy.h").read_text())
+    assert int(macro[1], 16) == zlib.crc32(theta.tobytes())
+
+
+def test_nan_goes_through_to_every_output(tmp_path):
+    policy, spec = make_policy("rover", (8,), True)
+    write_policy_c(policy, spec, tmp_path)
+    compiled = Compiled(tmp_path)
+    sensors = np.array([[np.nan, 0.5], [0.5, np.nan]], np.float32)
+    assert np.isnan(compiled.rows(compiled.library.policy_act, sensors, 2)).all()
+
+
+def corrupt(folder, index, value):
+    """policy.c with one parameter replaced, as another file."""
+    text = (folder / "policy.c").read_text()
+    head, rest = text.split("policy_parameters[POLICY_PARAMETERS] = {", 1)
+    table, tail = rest.split("};", 1)
+    spans = [m.span() for m in re.finditer(r"-?0x[0-9a-f.]+p[+-]\d+f", table)]
+    start, end = spans[index]
+    assert table[start:end] != value
+    name = f"corrupt_{index}_{abs(hash(value))}.c"
+    (folder / name).write_text(
+        f"{head}policy_parameters[POLICY_PARAMETERS] = {{{table[:start]}{value}{table[end:]}}};{tail}"
+    )
+    return name
+
+
+@pytest.mark.parametrize("index", [0, 15, 16, 23, 24, 39, 40, 41])
+def test_selftest_fails_when_a_weight_is_corrupt(index, tmp_path):
+    policy, spec = make_policy("rover", (8,), False, scale=0.5)
+    write_policy_c(policy, spec, tmp_path)
+    value = float(policy.theta[index]) + 0.5
+    result, worst = Compiled(tmp_path, corrupt(tmp_path, index, f"{value.hex()}f")).selftest()
+    assert result == 3  # missed by the vectors and by the checksum
+    assert worst > 1e-5
+
+
+def test_selftest_notices_one_flipped_bit_that_no_vector_can_see(tmp_path):
+    policy, spec = make_policy("rover", (8,), False, scale=0.5)
+    write_policy_c(policy, spec, tmp_path)
+    flipped = np.array([policy.theta[3].view(np.uint32) ^ np.uint32(1)]).view(np.float32)[0]
+    result, worst = Compiled(tmp_path, corrupt(tmp_path, 3, f"{float(flipped).hex()}f")).selftest()
+    assert result == 2
+    assert worst <= 1e-5
+
+
+def test_selftest_fails_for_nan_and_keeps_it(tmp_path):
+    policy, spec = make_policy("rover", (8,), False)
+    write_policy_c(policy, spec, tmp_path)
+    result, worst = Compiled(tmp_path, corrupt(tmp_path, 0, "(0.0f / 0.0f)")).selftest()
+    assert result == 3
+    assert np.isnan(worst)
+
+
+def test_selftest_does_not_forget_a_nan_when_later_vectors_are_sound(tmp_path):
+    write_policy_c(*make_policy("rover", (8,), False), tmp_path)
+    text = (tmp_path / "policy.c").read_text()
+    spoilt, count = re.subn(r"(vector_actuators\[.*?\] = \{\s*\{\s*)[^,]+", r"\g<1>(0.0f / 0.0f)", text, count=1)
+    assert count == 1
+    (tmp_path / "spoilt.c").write_text(spoilt)
+    result, worst = Compiled(tmp_path, "spoilt.c").selftest()
+    assert result == 1
+    assert np.isnan(worst)
+
+
+def test_saturated_policy_still_has_telling_vectors(tmp_path):
+    # outputs of a policy with large weights are clipped nearly everywhere; vectors are chosen where they are not
+    policy, spec = make_policy("rover", (8,), False, scale=3.0)
+    write_policy_c(policy, spec, tmp_path)
+    changed = float(policy.theta[30]) * 1.01
+    result, _ = Compiled(tmp_path, corrupt(tmp_path, 30, f"{float(np.float32(changed)).hex()}f")).selftest()
+    assert result == 3
+
+
+@pytest.mark.parametrize(("robot", "hidden", "normalise"), CASES)
+@pytest.mark.parametrize(
+    ("compiler", "flags"),
+    [
+        ("gcc", [*STRICT_FLAGS, *FLOAT_FLAGS]),
+        ("gcc", [*STRICT_FLAGS, "-O0", "-m32", "-fsyntax-only"]),
+        ("g++", ["-x", "c++", "-std=c++17", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Werror"]),
+    ],
+    ids=["c99", "c99-32-bit", "c++17"],
+)
+def test_no_compiler_warns(robot, hidden, normalise, compiler, flags, tmp_path):
+    assert shutil.which(compiler), f"{compiler} is missing; on Debian: sudo apt install {compiler}"
+    write_policy_c(*make_policy(robot, hidden, normalise), tmp_path)
+    if "-m32" in flags:  # the header of the 32-bit C library may be absent: only <stdint.h> of the compiler is needed
+        flags = [*flags, "-ffreestanding"]
+    done = subprocess.run(
+        [compiler, *flags, "-c", "policy.c", "-o", "policy.o"], cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_header_serves_cpp_and_needs_no_libm(tmp_path):
+    write_policy_c(*make_policy("rover", (8,), True), tmp_path)
+    (tmp_path / "main.cpp").write_text(
+        '#include "policy.h"\n#include "policy.h"\n'
+        "int main() { float e = 1.0f; return policy_selftest(&e) == 0 && e <= POLICY_TOLERANCE ? 0 : 1; }\n"
+    )
+    flags = ["-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror"]
+    subprocess.run(["gcc", *STRICT_FLAGS, "-c", "policy.c"], cwd=tmp_path, check=True, timeout=60)
+    subprocess.run(
+        ["g++", "-std=c++17", *flags, "main.cpp", "policy.o", "-o", "main"], cwd=tmp_path, check=True, timeout=60
+    )
+    assert subprocess.run([tmp_path / "main"], timeout=60).returncode == 0
+    symbols = subprocess.run(["nm", "-u", "policy.o"], cwd=tmp_path, capture_output=True, text=True, timeout=60).stdout
+    outside = {line.split()[-1] for line in symbols.splitlines()} - {"__stack_chk_fail", "_GLOBAL_OFFSET_TABLE_"}
+    assert not outside
+
+
+def test_fast_math_is_refused(tmp_path):
+    write_policy_c(*make_policy("rover", (), False), tmp_path)
+    with pytest.raises(ExportError, match="fast-math"):
+        compile_c([tmp_path / "policy.c"], tmp_path / "x.so", shared=True, extra=["-ffast-math"])
+
+
+def test_contraction_stays_within_the_tolerance(tmp_path):
+    # a project that allows fused multiply-add: not bit-equal, and still accepted by the selftest
+    if "fma" not in Path("/proc/cpuinfo").read_text().split():
+        pytest.skip("this processor has no fused multiply-add")
+    write_policy_c(*make_policy("arm", (16, 16), True, scale=0.3), tmp_path)
+    extra = ["-std=gnu99", "-ffp-contract=fast", "-mfma"]
+    library = ctypes.CDLL(str(compile_c([tmp_path / "policy.c"], tmp_path / "fma.so", shared=True, extra=extra)))
+    worst = ctypes.c_float(-1)
+    assert library.policy_selftest(ctypes.byref(worst)) == 0
+    assert 0 < worst.value <= 1e-5
+
+
+def test_sanitizers_find_nothing(tmp_path):
+    policy, spec = make_policy("arm", (16, 16), True)
+    write_policy_c(policy, spec, tmp_path)
+    (tmp_path / "main.c").write_text('#include "policy.h"\nint main(void) { return policy_selftest(0); }\n')
+    program = compile_c(
+        [tmp_path / "main.c", tmp_path / "policy.c"],
+        tmp_path / "main",
+        include=[tmp_path],
+        extra=["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g"],
+    )
+    done = subprocess.run([program], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+
+
+def test_layout_that_does_not_fit_the_robot_is_refused(tmp_path):
+    policy, _ = make_policy("rover", (8,), False)
+    with pytest.raises(ExportError, match="2 inputs, robot 'arm' has 3 observed sensors"):
+        write_policy_c(policy, SPECS["arm"], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_policy_whose_sums_overflow_is_refused(tmp_path):
+    spec = PolicySpec(inputs=2, outputs=2, hidden=())
+    theta = np.array([3e38, -3e38, 0, 0, 0, 0], np.float32)
+    write_policy_c(Policy(spec, theta, Normaliser.identity(spec.inputs)), SPECS["rover"], tmp_path / "bounded")
+    wide = Normaliser(np.zeros(2, np.float32), np.full(2, 10, np.float32))  # infinity minus infinity
+    with pytest.raises(ExportError, match="not finite"):
+        write_policy_c(Policy(spec, theta, wide), SPECS["rover"], tmp_path / "overflowing")
+    assert not (tmp_path / "overflowing").exists()
