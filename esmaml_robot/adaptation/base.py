@@ -88,9 +88,10 @@ class Adapted:
 
 
 class Operator(Protocol):
-    """U(theta, T). `S` is the operator's own frozen state dataclass."""
+    """U(theta, T). The state is the operator's own frozen dataclass."""
 
-    name: str
+    @property
+    def name(self) -> str: ...
 
     @property
     def episodes(self) -> int:

@@ -48,9 +48,7 @@ class BatchHillClimb:
         return self.parallel * (self.queries + 1)
 
     def start(self, theta: F32, seed: int) -> BatchHillClimbState:
-        return BatchHillClimbState(
-            np.array(theta, np.float32), 0.0, float("nan"), seed, 0, np.zeros(0, np.float32)
-        )
+        return BatchHillClimbState(np.array(theta, np.float32), 0.0, float("nan"), seed, 0, np.zeros(0, np.float32))
 
     def ask(self, state: BatchHillClimbState) -> Proposals:
         p, at = self.parallel, self.parallel * state.rounds

@@ -1,7 +1,7 @@
 """One ES-gradient step: U(theta, T) = theta + alpha * ESGrad(f^T, theta, K, sigma).
 
     plain:       G = 1/(K sigma)   sum_i (f(theta + sigma g_i) - f(theta)) g_i         K + 1 episodes
-    antithetic:  G = 1/(2K' sigma) sum_i (f(theta + sigma g_i) - f(theta - sigma g_i)) g_i   true pairs, 2 K' + 1 episodes
+    antithetic:  G = 1/(2K' sigma) sum_i (f(theta + sigma g_i) - f(theta - sigma g_i)) g_i   pairs, 2 K' + 1 episodes
 
 Algorithms 1 and 3 of Song et al., "ES-MAML: Simple Hessian-Free Meta Learning" (ICLR 2020), with the pivot f(theta)
 subtracted. With `normalise`, returns are divided by their standard deviation (pivot included), which makes the step

@@ -1,0 +1,143 @@
+"""One episode as the host saw it: the record, and the check of the controller's return against its telemetry."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..signals import Signals
+from .messages import Flag, Reason
+
+F32 = npt.NDArray[np.float32]
+I32 = npt.NDArray[np.int32]
+I64 = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Telemetry:
+    """One control period: counts as read, counts as applied from then on, controller's clock (wraps)."""
+
+    tick: int
+    flags: Flag
+    sensors: tuple[int, ...]
+    actuators: tuple[int, ...]
+    t_us: int
+
+
+@dataclass(frozen=True)
+class EpisodeRecord:
+    """What came of an episode that ran on the controller.
+
+    Attributes:
+        return_: the controller's sum of rewards (float32 value).
+        steps: control periods run; T.
+        valid: the return may be told to an operator; False means: repeat with the same candidate and seed.
+        reason: why it ended; None where the controller's last message was lost.
+        problem: why it is not valid, as a sentence; empty if it is.
+        abort_index: 1 + index of the abort condition met, or 0.
+        sensors: int32 (T + 1, n_sensors), counts; row t was read at tick t.
+        actuators: int32 (T + 1, n_actuators), counts as applied from tick t on; the last row is the safe values.
+        flags: (T + 1,), messages.Flag.
+        controller_times_us: int64 (T + 1,), the controller's clock at each tick, wraps removed.
+    """
+
+    episode_id: int
+    return_: float
+    steps: int
+    valid: bool
+    reason: Reason | None
+    problem: str
+    abort_index: int
+    sensors: I32
+    actuators: I32
+    flags: npt.NDArray[np.uint8]
+    controller_times_us: I64
+
+
+@dataclass
+class Recorder:
+    """Gathers the telemetry of one episode and turns it into an EpisodeRecord."""
+
+    signals: Signals
+    episode_id: int
+    rows: list[Telemetry] = field(default_factory=list)
+    gap: str = ""
+
+    def add(self, record: Telemetry) -> None:
+        expected = len(self.rows)
+        if record.tick != expected and not self.gap:
+            self.gap = f"telemetry of control period {expected} was lost on the line (next came {record.tick})"
+        self.rows.append(record)
+
+    def lost(self, problem: str) -> EpisodeRecord:
+        """The record of an episode whose end never came."""
+        return self._record(float("nan"), max(len(self.rows) - 1, 0), None, 0, problem)
+
+    def finish(self, end: dict[str, Any]) -> EpisodeRecord:
+        """The record of an episode, out of the fields of its EPISODE_END."""
+        reason = Reason(end["reason"]) if end["reason"] in set(Reason) else None
+        value = np.float32(end["episode_return"])
+        return self._record(float(value), end["steps"], reason, end["abort_index"], self._check(value, end, reason))
+
+    def _check(self, value: np.float32, end: dict[str, Any], reason: Reason | None) -> str:
+        if reason not in (Reason.COMPLETED, Reason.ABORTED):
+            return _ENDINGS.get(reason, "the controller ended the episode for a reason that this version does not know")
+        if self.gap:
+            return self.gap
+        if len(self.rows) != end["steps"] + 1:
+            return f"{len(self.rows)} telemetry records came for {end['steps']} control periods"
+        sensors = np.array([r.sensors for r in self.rows], dtype=np.int32)
+        commands = np.array([r.actuators for r in self.rows], dtype=np.int32)
+        ours = episode_return(self.signals, sensors, commands, aborted=reason is Reason.ABORTED)
+        if not np.isfinite(value) or ours.tobytes() != value.tobytes():
+            return f"the controller's return {value!r} is not the one that its telemetry gives, {ours!r}"
+        return ""
+
+    def _record(self, value: float, steps: int, reason: Reason | None, abort: int, problem: str) -> EpisodeRecord:
+        spec = self.signals.spec
+        count = len(self.rows)
+        times = np.array([r.t_us for r in self.rows], dtype=np.int64)
+        times[1:] += np.cumsum(np.diff(times) < -(2**31)) * 2**32
+        return EpisodeRecord(
+            episode_id=self.episode_id,
+            return_=value,
+            steps=steps,
+            valid=not problem,
+            reason=reason,
+            problem=problem,
+            abort_index=abort,
+            sensors=np.array([r.sensors for r in self.rows], dtype=np.int32).reshape(count, len(spec.sensors)),
+            actuators=np.array([r.actuators for r in self.rows], dtype=np.int32).reshape(count, len(spec.actuators)),
+            flags=np.array([int(r.flags) for r in self.rows], dtype=np.uint8),
+            controller_times_us=times,
+        )
+
+
+_ENDINGS: dict[Reason | None, str] = {
+    Reason.STOPPED: "the episode was stopped",
+    Reason.DISARMED: "the robot was disarmed in mid-episode",
+    Reason.ESTOPPED: "the emergency stop was pressed",
+    Reason.WATCHDOG: "the controller heard nothing from this program for too long and released its actuators",
+    Reason.FAULTED: "the policy gave NaN on the controller, which released its actuators",
+}
+
+
+def episode_return(signals: Signals, sensors: I32, actuators: I32, *, aborted: bool) -> np.float32:
+    """The return that telemetry gives: float32, in the order in which the controller sums.
+
+    Args:
+        sensors: int32 (T + 1, n_sensors), counts.
+        actuators: int32 (T + 1, n_actuators), counts; row t is applied from tick t to t + 1.
+        aborted: an abort condition ended the episode at tick T.
+    """
+    si = signals.to_si(np.ascontiguousarray(sensors.T))
+    commands = np.ascontiguousarray(actuators[:-1].T)
+    rewards = signals.reward(si[:, 1:], si[:, :-1], commands)
+    after = signals.spec.episode.steps - len(rewards) if aborted else 0
+    total = np.float32(0)
+    for reward in (*rewards, *(np.float32(signals.spec.reward.after_abort),) * after):
+        total = total + reward
+    return total

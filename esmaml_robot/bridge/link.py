@@ -1,0 +1,243 @@
+"""A session with a controller: handshake, acknowledged commands, and nothing about robots.
+
+Every command carries the session's number and a sequence number. A command whose answer does not come is sent again
+under the same number; the controller carries it out once. Every wait has a deadline.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import Any
+
+from .. import identity
+from ..errors import LinkError, LinkLost, LinkTimeout
+from ..policy import PolicySpec
+from ..robot_spec import RobotSpec
+from .framing import DELIMITER, FrameDecoder, encode_frame
+from .messages import PROTOCOL_VERSION, SCHEMA_HASH, Codec, Frame, Result, State
+from .refusals import refusal
+from .transport import Transport
+
+#: Waits for an answer, in seconds; the command is sent again after each. A loaded computer may take its time.
+RETRY_SECONDS = (0.025, 0.05, 0.1, 0.2, 0.4)
+HELLO_SECONDS = 0.1
+CONNECT_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class ControllerInfo:
+    """Who answered the HELLO."""
+
+    board: str
+    firmware_id: int
+    boot_id: int
+    spec_hash: str
+    layout_hash: str
+    policy_hash: str
+    state: State
+    n_parameters: int
+    control_period_us: int
+    session_before: int
+
+
+class Link:
+    """Messages over a transport, for one robot and one policy architecture.
+
+    Attributes:
+        info: the controller, after `connect`.
+        other: frames received that belong to another session, or that nobody waited for.
+    """
+
+    def __init__(self, transport: Transport, spec: RobotSpec, policy: PolicySpec) -> None:
+        self.transport = transport
+        self.spec = spec
+        self.policy = policy
+        self.info: ControllerInfo | None = None
+        self.session = 0
+        self.other = 0
+        self._codec = Codec.for_robot(spec)
+        self._decoder = FrameDecoder()
+        self._frames: deque[Frame] = deque()
+        self._sequence = 0
+
+    @property
+    def port(self) -> str:
+        return self.transport.name
+
+    @property
+    def bad_frames(self) -> int:
+        """Damaged frames received."""
+        return self._decoder.bad
+
+    def now_us(self) -> int:
+        return time.monotonic_ns() // 1000
+
+    def next_sequence(self) -> int:
+        self._sequence = (self._sequence + 1) & 0xFFFF
+        return self._sequence
+
+    def frame(self, name: str, sequence: int, **values: Any) -> bytes:
+        return encode_frame(self._codec.encode(name, self.session, sequence, self.now_us(), **values))
+
+    def send(self, name: str, **values: Any) -> None:
+        """Send a message to which no answer comes."""
+        self.transport.write(self.frame(name, self.next_sequence(), **values))
+
+    def receive(self, deadline: float, session: int | None = None) -> Frame | None:
+        """The next message of this (or the given) session; None at `deadline`, time.monotonic(). Raises LinkLost."""
+        wanted = self.session if session is None else session
+        while True:
+            while self._frames:
+                frame = self._frames.popleft()
+                if frame.session == wanted:
+                    return frame
+                self.other += 1
+            data = self.transport.read(deadline)
+            if not data:
+                return None
+            for payload in self._decoder.feed(data):
+                decoded = self._codec.decode(payload)
+                if decoded is None:
+                    self._decoder.bad += 1
+                else:
+                    self._frames.append(decoded)
+
+    def exchange(self, name: str, **values: Any) -> int:
+        """Send a command until it is acknowledged; returns the detail of its ACK.
+
+        Raises the error that fits a refusal, LinkTimeout when no answer comes, LinkLost when the controller restarted.
+        """
+        sequence = self.next_sequence()
+        data = self.frame(name, sequence, **values)
+        for wait in RETRY_SECONDS:
+            self.transport.write(data)
+            deadline = time.monotonic() + wait
+            while (frame := self.receive(deadline)) is not None:
+                if frame.name == "ack" and frame.values["acknowledged_sequence"] == sequence:
+                    return self.accept(name, frame)
+        raise self.silence(name)
+
+    def accept(self, name: str, ack: Frame) -> int:
+        """The detail of an ACK, or the error of its refusal."""
+        if ack.values["result"] != Result.OK:
+            raise refusal(self.port, name, ack.values["result"], ack.values["detail"])
+        return int(ack.values["detail"])
+
+    def query(self, name: str, reply: str) -> dict[str, Any]:
+        """Send a question until its reply comes; returns the reply's fields. Raises as `exchange`."""
+        data = self.frame(name, self.next_sequence())
+        for wait in RETRY_SECONDS:
+            self.transport.write(data)
+            deadline = time.monotonic() + wait
+            while (frame := self.receive(deadline)) is not None:
+                if frame.name == reply:
+                    return frame.values
+        raise self.silence(name)
+
+    def probe(self) -> dict[str, Any] | None:
+        """Fields of HELLO_REPLY without opening a session, so nobody else's is touched; None when nobody answers."""
+        for wait in RETRY_SECONDS:
+            self.transport.write(DELIMITER + self._hello(self.next_sequence(), session=0))
+            deadline = time.monotonic() + wait
+            while (frame := self.receive(deadline, session=0)) is not None:
+                if frame.name == "hello_reply":
+                    return frame.values
+        return None
+
+    def silence(self, name: str) -> LinkError:
+        """The error for a controller that does not answer: restarted, held by another program, or silent."""
+        missing = f"{self.port}: no answer to {name!r} in {sum(RETRY_SECONDS):.1f} s"
+        reply = self.probe()
+        if reply is None:
+            return LinkTimeout(
+                f"{missing}, nor to a greeting. Check power and cable; a controller that hears nothing releases its "
+                "actuators by itself."
+            )
+        if self.info is not None and reply["boot_id"] != self.info.boot_id:
+            return LinkLost(
+                f"{self.port}: the controller has restarted (brown-out, reset button or watchdog). It is disarmed and "
+                "has its built-in parameters; connect again."
+            )
+        if self.info is not None and reply["current_session"] != self.session:
+            return LinkLost(f"{self.port}: another program has taken the robot over. Close it and connect again.")
+        return LinkTimeout(f"{missing}, though the controller is there. Try again.")
+
+    def _hello(self, sequence: int, session: int | None = None) -> bytes:
+        major, minor = PROTOCOL_VERSION
+        return encode_frame(
+            self._codec.encode(
+                "hello",
+                self.session if session is None else session,
+                sequence,
+                self.now_us(),
+                protocol_major=major,
+                protocol_minor=minor,
+                schema=SCHEMA_HASH,
+            )
+        )
+
+    def connect(self, seconds: float = CONNECT_SECONDS) -> ControllerInfo:
+        """Open a session and check that both sides speak of the same robot and policy.
+
+        Raises LinkTimeout, LinkError when another program holds the robot, SpecMismatch naming what differs.
+        """
+        self.session = secrets.randbelow(0xFFFF) + 1
+        self._sequence = secrets.randbelow(0x10000)
+        sequence = self.next_sequence()
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            # the zero ends whatever half a frame an earlier program left on the line
+            self.transport.write(DELIMITER + self._hello(sequence))
+            pause = min(end, time.monotonic() + HELLO_SECONDS)
+            while (frame := self.receive(pause)) is not None:
+                if _is_busy(frame):
+                    raise refusal(self.port, "hello", frame.values["result"], frame.values["detail"])
+                if frame.name == "hello_reply":
+                    self.info = self._check(frame.values)
+                    return self.info
+        damaged = f" {self.bad_frames} damaged frames came: is the baud rate right?" if self.bad_frames else ""
+        raise LinkTimeout(
+            f"{self.port}: no controller answered in {seconds:g} s.{damaged} Is this the right port, and is the "
+            "firmware flashed (`esmaml export`)?"
+        )
+
+    def _check(self, reply: dict[str, Any]) -> ControllerInfo:
+        def match(what: str, ours: str, theirs: str, advice: str) -> None:
+            identity.require_match(
+                f"{self.port}: {what}",
+                ours,
+                theirs,
+                our_name="this program",
+                their_name="the controller",
+                advice=advice,
+            )
+
+        flash = "Build and flash the firmware with this version."
+        ours, theirs = PROTOCOL_VERSION[0], reply["protocol_major"]
+        match("protocol version", f"{ours}.x", f"{theirs}.x", flash)
+        match("message schema", f"{SCHEMA_HASH:08x}", f"{reply['schema']:08x}", flash)
+        robot = f"The firmware is not for this file of robot {self.spec.name!r}: choose its robot, or flash again."
+        match("spec_hash (robot)", self.spec.spec_hash, reply["spec_hash"], robot)
+        layout = f"This program's policy is a {self.policy.describe()}: build and flash firmware for it."
+        match("layout_hash (policy architecture)", self.policy.layout_hash, reply["layout_hash"], layout)
+        match("number of parameters", str(self.policy.dimension), str(reply["n_parameters"]), layout)
+        state = reply["state"]
+        return ControllerInfo(
+            board=reply["board"],
+            firmware_id=reply["firmware_id"],
+            boot_id=reply["boot_id"],
+            spec_hash=reply["spec_hash"],
+            layout_hash=reply["layout_hash"],
+            policy_hash=reply["policy_hash"],
+            state=State(state),
+            n_parameters=reply["n_parameters"],
+            control_period_us=reply["control_period_us"],
+            session_before=reply["current_session"],
+        )
+
+
+def _is_busy(frame: Frame) -> bool:
+    return frame.name == "ack" and frame.values["result"] == Result.BUSY

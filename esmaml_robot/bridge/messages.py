@@ -1,0 +1,328 @@
+"""The wire, declared once: every message, field, unit and code that host and controller exchange.
+
+firmware_export/runtime/protocol.h is rendered from this table, and a test renders it again and compares. A payload is
+a header followed by the fields in the order declared, little endian, packed, of exactly one length a type; framing.py
+puts it on the line. Arrays of N_SENSORS or N_ACTUATORS elements get their length from the robot.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from enum import IntEnum, IntFlag
+from typing import Any, Literal
+
+from .. import identity
+from ..errors import LinkError
+from ..robot_spec import RobotSpec
+
+#: A difference in the first number means that the two sides cannot talk; in the second, that one knows more messages.
+PROTOCOL_VERSION = (1, 0)
+
+MAX_PAYLOAD = 250
+CHUNK_FLOATS = 16
+
+
+class State(IntEnum):
+    """State of the controller's safety machine."""
+
+    BOOT = 0
+    IDLE = 1
+    ARMED = 2
+    RUN = 3
+    HOLD = 4
+    FAULT = 5
+    ESTOP = 6
+
+
+class Result(IntEnum):
+    """How the controller answered a command (ACK); `detail` is what stands in brackets."""
+
+    OK = 0
+    BUSY = 1  # another host holds the controller (its session)
+    WRONG_STATE = 2  # not allowed in this state (the state)
+    NOT_FINITE = 3  # a number is NaN or infinite, or a candidate would be (index of the parameter, or 2^32 - 1)
+    BAD_CRC = 4  # the parameters are not the ones announced (CRC-32 found)
+    BAD_RANGE = 5  # a count or an offset is out of bounds (the bound)
+    SELFTEST_FAILED = 6  # the policy does not reproduce its test vectors (bits of the largest error, float32)
+    OTHER_SCHEMA = 7  # the host speaks another table of messages (schema hash of the controller)
+    ESTOPPED = 8  # the emergency stop is latched
+    FAULTED = 9  # a fault is latched: DISARM acknowledges it (fault code)
+
+
+class Reason(IntEnum):
+    """Why an episode ended. The return counts for COMPLETED and ABORTED only."""
+
+    COMPLETED = 0
+    ABORTED = 1  # a sensor left its allowed span
+    STOPPED = 2
+    DISARMED = 3
+    ESTOPPED = 4
+    WATCHDOG = 5
+    FAULTED = 6
+
+
+class Fault(IntEnum):
+    """Why the controller is in FAULT, or was last."""
+
+    NONE = 0
+    SELFTEST = 1
+    OTHER_ROBOT = 2  # policy and robot model were generated from different robot files
+    WATCHDOG = 3
+    NOT_FINITE = 4  # the policy gave NaN
+
+
+class Flag(IntFlag):
+    """Flags of a telemetry record."""
+
+    CLIPPED = 1  # the policy asked for an end of an actuator's range
+    RATE_LIMITED = 2
+    HELD = 4  # first stage of the watchdog
+    RELEASED = 8  # actuators at their safe values, torque off
+    FINAL = 16  # the last record of the episode
+
+
+Direction = Literal["to_controller", "to_host"]
+
+_FORMATS = {"u8": "B", "u16": "H", "u32": "I", "i32": "i", "f32": "f"}
+_SIZES = {"u8": 1, "u16": 2, "u32": 4, "i32": 4, "f32": 4, "text": 1, "hash": identity.HASH_BYTES}
+
+
+@dataclass(frozen=True)
+class Field:
+    """One field: `type` is a key of the tables above; `text` is ASCII padded with zeros, `hash` eight raw bytes."""
+
+    name: str
+    type: str
+    doc: str
+    unit: str = "1"
+    length: int | Literal["N_SENSORS", "N_ACTUATORS"] = 1
+
+    @property
+    def is_array(self) -> bool:
+        return self.type != "text" and self.length != 1
+
+    @property
+    def element_bytes(self) -> int:
+        return _SIZES[self.type]
+
+
+@dataclass(frozen=True)
+class Message:
+    id: int
+    name: str
+    direction: Direction
+    doc: str
+    fields: tuple[Field, ...] = ()
+
+
+#: In front of every message.
+HEADER = (
+    Field("type", "u8", "id of the message"),
+    Field("session", "u16", "number that the host drew at its HELLO; frames of other sessions are dropped"),
+    Field("sequence", "u16", "counts the sender's messages; a repeated command keeps its number"),
+    Field("t_us", "u32", "sender's clock, wraps", "us"),
+)
+
+_EPISODE = Field("episode_id", "u32", "number that the host gave to the episode")
+_TICK = Field("tick", "u16", "control period of the episode, from 0", "control periods")
+_SEED = Field("direction_seed", "u32", "seed of the search direction (directions.py)")
+_SIGMA = Field("sigma", "f32", "candidate = base + sigma * direction; 0 is the base itself")
+_CRC = Field("crc32", "u32", "CRC-32 (zlib) of the parameters as little-endian float32")
+
+MESSAGES = (
+    # HELLO and HELLO_REPLY are frozen for all time: by them two sides that have nothing else in common still find out
+    # what they disagree on. Never change, add, remove or reorder a field of these two, nor of the header.
+    Message(0x01, "hello", "to_controller", "Opens a session: the number in the header; 0 only asks.", (
+        Field("protocol_major", "u8", "PROTOCOL_VERSION of the host"),
+        Field("protocol_minor", "u8", "PROTOCOL_VERSION of the host"),
+        Field("schema", "u32", "SCHEMA_HASH of the host"),
+    )),
+    Message(0x02, "hello_reply", "to_host", "Who the controller is.", (
+        Field("protocol_major", "u8", "PROTOCOL_VERSION of the controller"),
+        Field("protocol_minor", "u8", "PROTOCOL_VERSION of the controller"),
+        Field("schema", "u32", "SCHEMA_HASH of the controller"),
+        Field("board", "text", "name of the board", length=16),
+        Field("firmware_id", "u32", "hash of the sources the firmware was built from"),
+        Field("boot_id", "u32", "another number after every start"),
+        Field("spec_hash", "hash", "the robot that the firmware was built for"),
+        Field("layout_hash", "hash", "the architecture of its policy"),
+        Field("policy_hash", "hash", "the policy that was compiled in"),
+        Field("state", "u8", "State"),
+        Field("n_sensors", "u8", "sensors in a telemetry record"),
+        Field("n_actuators", "u8", "actuators in a telemetry record"),
+        Field("n_parameters", "u32", "parameters of the policy"),
+        Field("control_period_us", "u32", "control period", "us"),
+        Field("current_session", "u16", "session in force when the HELLO came; 0 for none since the start"),
+    )),
+    # end of what is frozen
+    Message(0x03, "ack", "to_host", "Answer to a command.", (
+        Field("acknowledged", "u8", "type of the command"),
+        Field("acknowledged_sequence", "u16", "its sequence"),
+        Field("result", "u8", "Result"),
+        Field("detail", "u32", "see Result"),
+    )),
+    Message(0x04, "status", "to_controller", "Asks for STATUS_REPLY. Does not feed the watchdog."),
+    Message(0x05, "status_reply", "to_host", "State and counters since the start.", (
+        Field("state", "u8", "State"),
+        Field("fault", "u8", "Fault, the last one"),
+        Field("bad_frames", "u32", "frames with a wrong CRC, length or type"),
+        Field("wrong_session", "u32", "frames of another session, dropped"),
+        Field("stale", "u32", "commands that came again or too late, dropped"),
+        Field("watchdog_trips", "u32", "episodes that the first stage of the watchdog ended"),
+        Field("overruns", "u32", "control periods that ended after their deadline"),
+        Field("unsent", "u32", "frames dropped because the line was full"),
+        Field("crc32", "u32", "CRC-32 (zlib) of the base parameters"),
+    )),
+    Message(0x10, "params_begin", "to_controller", "Announces parameters; the base stays until PARAMS_END.", (
+        Field("count", "u32", "number of parameters"), _CRC,
+    )),
+    Message(0x11, "params_chunk", "to_controller", "Some of the parameters, in order.", (
+        Field("offset", "u32", "index of the first"),
+        Field("used", "u8", "how many of the values count"),
+        Field("values", "f32", "the parameters", length=CHUNK_FLOATS),
+    )),
+    Message(0x12, "params_end", "to_controller", "Takes the parameters as base if all came and the CRC fits."),
+    Message(0x13, "commit", "to_controller", "base += sigma * direction, refused unless the result has this CRC.", (
+        _SEED, _SIGMA, _CRC,
+    )),
+    Message(0x14, "selftest", "to_controller", "Replays the policy's test vectors; detail: largest error as bits."),
+    Message(0x20, "arm", "to_controller", "IDLE to ARMED."),
+    Message(0x21, "disarm", "to_controller", "To IDLE, unless in ESTOP; ends an episode, acknowledges a fault."),
+    Message(0x22, "run", "to_controller", "Runs one episode on the controller. Starts the watchdog.", (
+        _EPISODE, Field("episode_seed", "u32", "what varies between episodes (start position)"), _SEED, _SIGMA,
+    )),
+    Message(0x23, "keep_alive", "to_controller", "The only message that feeds the watchdog during an episode.", (
+        _EPISODE,
+        Field("tick", "u16", "last control period whose telemetry the host has seen", "control periods"),
+    )),
+    Message(0x24, "stop", "to_controller", "Ends the episode; the controller stays armed."),
+    Message(0x25, "estop", "to_controller", "Emergency stop: any session, any state, latched."),
+    Message(0x26, "clear_estop", "to_controller", "ESTOP to IDLE."),
+    Message(0x30, "telemetry", "to_host", "One control period of an episode.", (
+        _EPISODE, _TICK,
+        Field("flags", "u8", "Flag"),
+        Field("sensors", "i32", "as read at this tick", "counts", "N_SENSORS"),
+        Field("actuators", "i32", "as applied from this tick on", "counts", "N_ACTUATORS"),
+    )),
+    Message(0x31, "episode_end", "to_host", "The last message of an episode; t_us is the time of its end.", (
+        _EPISODE,
+        Field("reason", "u8", "Reason"),
+        Field("steps", "u16", "control periods run", "control periods"),
+        Field("episode_return", "f32", "sum of rewards"),
+        Field("abort_index", "u8", "1 + index of the abort condition, or 0"),
+    )),
+)  # fmt: skip
+
+BY_NAME = {m.name: m for m in MESSAGES}
+BY_ID = {m.id: m for m in MESSAGES}
+CODES: tuple[type[IntEnum] | type[IntFlag], ...] = (State, Result, Reason, Fault, Flag)
+
+
+def _schema() -> dict[str, Any]:
+    """All that both sides must agree on; prose is left out."""
+
+    def plain(fields: tuple[Field, ...]) -> list[list[Any]]:
+        return [[f.name, f.type, f.unit, f.length] for f in fields]
+
+    return {
+        "version": PROTOCOL_VERSION,
+        "header": plain(HEADER),
+        "messages": [[m.id, m.name, m.direction, plain(m.fields)] for m in MESSAGES],
+        "codes": {c.__name__: {member.name: int(member) for member in c} for c in CODES},
+    }
+
+
+SCHEMA_DIGEST = identity.digest_json(_schema())
+#: The first four bytes of SCHEMA_DIGEST as a number, as it stands in HELLO.
+SCHEMA_HASH = int(SCHEMA_DIGEST[:8], 16)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A decoded message. Arrays are tuples, texts are str, hashes are 16 hex digits."""
+
+    name: str
+    session: int
+    sequence: int
+    t_us: int
+    values: dict[str, Any]
+
+
+class Codec:
+    """Messages to payloads and back, for a robot with so many sensors and actuators."""
+
+    def __init__(self, n_sensors: int, n_actuators: int) -> None:
+        self._lengths = {"N_SENSORS": n_sensors, "N_ACTUATORS": n_actuators}
+        header = "".join(_FORMATS[f.type] for f in HEADER)
+        self._structs = {
+            m.name: struct.Struct("<" + header + "".join(self._format(f) for f in m.fields)) for m in MESSAGES
+        }
+        for name, layout in self._structs.items():
+            if layout.size > MAX_PAYLOAD:
+                raise LinkError(
+                    f"message {name!r} takes {layout.size} bytes for {n_sensors} sensors and {n_actuators} actuators; "
+                    f"a frame holds {MAX_PAYLOAD}."
+                )
+
+    @staticmethod
+    def for_robot(spec: RobotSpec) -> Codec:
+        return Codec(len(spec.sensors), len(spec.actuators))
+
+    def count(self, field: Field) -> int:
+        """Number of elements of a field."""
+        return field.length if isinstance(field.length, int) else self._lengths[field.length]
+
+    def _format(self, field: Field) -> str:
+        if field.type in ("text", "hash"):
+            return f"{self.count(field) * field.element_bytes}s"
+        return f"{self.count(field)}{_FORMATS[field.type]}"
+
+    def size(self, name: str) -> int:
+        """Bytes of a payload of this message, header included."""
+        return self._structs[name].size
+
+    def encode(self, name: str, session: int, sequence: int, t_us: int, **values: Any) -> bytes:
+        """The payload of a message. Raises LinkError on a missing, unknown or unfitting value."""
+        message = BY_NAME[name]
+        flat: list[Any] = []
+        try:
+            for field in message.fields:
+                value = values.pop(field.name)
+                if field.type == "text":
+                    flat.append(value.encode("ascii"))
+                elif field.type == "hash":
+                    flat.append(bytes.fromhex(value))
+                elif field.is_array or not isinstance(field.length, int):
+                    flat.extend(value)
+                else:
+                    flat.append(value)
+            if values:
+                raise LinkError(f"message {name!r} has no field {next(iter(values))!r}.")
+            return self._structs[name].pack(message.id, session, sequence, t_us & 0xFFFFFFFF, *flat)
+        except (KeyError, struct.error, OverflowError) as error:
+            raise LinkError(f"message {name!r} cannot be encoded: {error}.") from error
+
+    def decode(self, payload: bytes) -> Frame | None:
+        """The message in a payload, or None for an unknown type or a wrong length."""
+        message = BY_ID.get(payload[0]) if payload else None
+        if message is None or len(payload) != self._structs[message.name].size:
+            return None
+        _, session, sequence, t_us, *flat = self._structs[message.name].unpack(payload)
+        values: dict[str, Any] = {}
+        at = 0
+        for field in message.fields:
+            count = self.count(field)
+            if field.type == "text":
+                values[field.name] = flat[at].rstrip(b"\0").decode("ascii", "replace")
+                at += 1
+            elif field.type == "hash":
+                values[field.name] = flat[at].hex()
+                at += 1
+            elif field.is_array or not isinstance(field.length, int):
+                values[field.name] = tuple(flat[at : at + count])
+                at += count
+            else:
+                values[field.name] = flat[at]
+                at += 1
+        return Frame(message.name, session, sequence, t_us, values)

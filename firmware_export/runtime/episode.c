@@ -1,0 +1,112 @@
+#include "episode.h"
+
+#include <string.h>
+
+#include "policy.h"
+#include "protocol.h"
+
+#if POLICY_OUTPUTS != ROBOT_ACTUATORS
+#error "the policy has another number of outputs than the robot has actuators: generate policy.h and robot_model.h anew"
+#endif
+#if defined(ROBOT_OBSERVED) && POLICY_INPUTS != ROBOT_OBSERVED
+#error "the policy has another number of inputs than the robot has observed sensors: generate both headers anew"
+#endif
+
+void episode_start(struct episode *episode, uint32_t id)
+{
+    memset(episode, 0, sizeof *episode);
+    episode->id = id;
+    memcpy(episode->command, robot_safe, sizeof episode->command);
+}
+
+void episode_release(struct episode *episode)
+{
+    memcpy(episode->command, robot_safe, sizeof episode->command);
+    episode->flags = (uint8_t)(episode->flags | FLAG_RELEASED);
+}
+
+void episode_hold(struct episode *episode)
+{
+    int32_t held[ROBOT_ACTUATORS];
+    robot_hold(episode->command, held);
+    memcpy(episode->command, held, sizeof episode->command);
+}
+
+static void next_tick(struct episode *episode, const int32_t *sensors)
+{
+    if (episode->begun) {
+        episode->tick++;
+    }
+    episode->begun = 1;
+    episode->flags = 0;
+    memcpy(episode->sensors, sensors, sizeof episode->sensors);
+}
+
+static uint8_t act(struct episode *episode, const float *parameters)
+{
+    float observation[POLICY_INPUTS];
+    float action[POLICY_OUTPUTS];
+    int32_t wanted[ROBOT_ACTUATORS];
+    int32_t command[ROBOT_ACTUATORS];
+    int i;
+
+    robot_observe(episode->si, observation);
+    policy_forward(parameters, observation, action);
+    if (!robot_counts(action, wanted)) {
+        return 0;
+    }
+    robot_limit(wanted, episode->command, command);
+    for (i = 0; i < ROBOT_ACTUATORS; i++) {
+        if (action[i] >= 1.0f || action[i] <= -1.0f) {
+            episode->flags = (uint8_t)(episode->flags | FLAG_CLIPPED);
+        }
+        if (command[i] != wanted[i]) {
+            episode->flags = (uint8_t)(episode->flags | FLAG_RATE_LIMITED);
+        }
+    }
+    memcpy(episode->command, command, sizeof episode->command);
+    return 1;
+}
+
+enum episode_outcome episode_tick(struct episode *episode, const float *parameters, const int32_t *sensors)
+{
+    float previous_si[ROBOT_SENSORS];
+
+    memcpy(previous_si, episode->si, sizeof previous_si);
+    next_tick(episode, sensors);
+    robot_sensors_si(sensors, episode->si);
+    if (episode->tick > 0) {
+        const float reward = robot_reward(episode->si, previous_si, episode->command);
+        const int aborted = robot_aborted(episode->si);
+        episode->total = episode->total + reward;
+        if (aborted) {
+            uint16_t left;
+            episode->abort_index = (uint8_t)aborted;
+            /* one by one and not as a product: the same roundings as a simulator that ran them */
+            for (left = episode->tick; left < ROBOT_EPISODE_STEPS; left++) {
+                episode->total = episode->total + robot_after_abort;
+            }
+            return EPISODE_ABORT;
+        }
+    }
+    if (episode->tick >= ROBOT_EPISODE_STEPS) {
+        return EPISODE_COMPLETE;
+    }
+    if (!act(episode, parameters)) {
+        episode_release(episode);
+        return EPISODE_NOT_FINITE;
+    }
+    return EPISODE_GOES_ON;
+}
+
+enum episode_outcome episode_tick_held(struct episode *episode, const int32_t *sensors)
+{
+    next_tick(episode, sensors);
+    robot_sensors_si(sensors, episode->si);
+    episode->flags = (uint8_t)(episode->flags | FLAG_HELD);
+    episode->abort_index = (uint8_t)robot_aborted(episode->si);
+    if (episode->abort_index) {
+        return EPISODE_ABORT;
+    }
+    return episode->tick >= ROBOT_EPISODE_STEPS ? EPISODE_COMPLETE : EPISODE_GOES_ON;
+}

@@ -1,0 +1,184 @@
+#include "firmware.h"
+
+#include <string.h>
+
+#include "hal.h"
+#include "policy.h"
+
+#define POLL_CHUNK 64
+#define POLL_CHUNKS 16 /* a host that floods the line must not keep a control period waiting */
+
+uint8_t *firmware_header(struct firmware *firmware, uint8_t *payload, uint8_t type, uint16_t session)
+{
+    struct protocol_header header;
+    header.type = type;
+    header.session = session;
+    header.sequence = firmware->sent++;
+    header.t_us = hal_now_us();
+    return protocol_header_put(payload, &header);
+}
+
+void firmware_send(struct firmware *firmware, const uint8_t *payload, const uint8_t *end)
+{
+    uint8_t frame[BRIDGE_MAX_FRAME];
+    const size_t length = bridge_frame(payload, (size_t)(end - payload), frame);
+    if (length == 0 || !hal_uart_write(frame, length)) {
+        firmware->unsent++;
+    }
+}
+
+static void send_telemetry(struct firmware *firmware)
+{
+    const struct episode *episode = &firmware->episode;
+    uint8_t payload[LENGTH_TELEMETRY];
+    struct msg_telemetry message;
+
+    message.episode_id = episode->id;
+    message.tick = episode->tick;
+    message.flags = episode->flags;
+    memcpy(message.sensors, episode->sensors, sizeof message.sensors);
+    memcpy(message.actuators, episode->command, sizeof message.actuators);
+    firmware_send(firmware, payload,
+                  msg_telemetry_put(firmware_header(firmware, payload, MSG_TELEMETRY, firmware->session), &message));
+}
+
+void firmware_release(struct firmware *firmware, uint8_t state)
+{
+    hal_actuate(robot_safe, 0);
+    firmware->state = state;
+}
+
+void firmware_end_episode(struct firmware *firmware, uint8_t state, uint8_t reason)
+{
+    uint8_t payload[LENGTH_EPISODE_END];
+    struct msg_episode_end message;
+
+    episode_release(&firmware->episode);
+    firmware_release(firmware, state);
+    message.episode_id = firmware->episode.id;
+    message.reason = reason;
+    message.steps = firmware->episode.tick;
+    message.episode_return = firmware->episode.total;
+    message.abort_index = firmware->episode.abort_index;
+    firmware_send(firmware, payload,
+                  msg_episode_end_put(firmware_header(firmware, payload, MSG_EPISODE_END, firmware->session), &message));
+}
+
+/* The same at the end of a control period: its record goes first, marked as the last one. */
+static void end_with_record(struct firmware *firmware, uint8_t event, uint8_t reason)
+{
+    episode_release(&firmware->episode);
+    firmware_release(firmware, safety_next(firmware->state, event)); /* before the line is written to */
+    firmware->episode.flags = (uint8_t)(firmware->episode.flags | FLAG_FINAL);
+    send_telemetry(firmware);
+    firmware_end_episode(firmware, firmware->state, reason);
+}
+
+static void watch(struct firmware *firmware)
+{
+    const uint32_t now = hal_now_us();
+    const uint32_t silence = now - firmware->alive_us;
+
+    /* latched, so that a clock that wraps cannot make an old session look fresh */
+    if (now - firmware->heard_us >= (uint32_t)ROBOT_RELEASE_US) {
+        firmware->link_silent = 1;
+    }
+    if (firmware->state == STATE_RUN && silence >= (uint32_t)ROBOT_HOLD_US) {
+        firmware->watchdog_trips++;
+        firmware->fault = FAULT_WATCHDOG;
+        firmware->state = safety_next(firmware->state, EVENT_HOLD);
+        episode_hold(&firmware->episode);
+        hal_actuate(firmware->episode.command, safety_torque(firmware->state));
+    }
+    if (firmware->state == STATE_HOLD && silence >= (uint32_t)ROBOT_RELEASE_US) {
+        firmware_end_episode(firmware, safety_next(firmware->state, EVENT_RELEASE), REASON_WATCHDOG);
+    }
+}
+
+void firmware_init(struct firmware *firmware, const char *board, uint32_t firmware_id, uint32_t boot_id)
+{
+    float worst = 0.0f;
+
+    memset(firmware, 0, sizeof *firmware);
+    firmware->board = board;
+    firmware->firmware_id = firmware_id;
+    firmware->boot_id = boot_id;
+    firmware->heard_us = hal_now_us();
+    firmware_release(firmware, STATE_BOOT);
+    if (strcmp(POLICY_SPEC_HASH, ROBOT_SPEC_HASH) != 0) {
+        firmware->unfit = FAULT_OTHER_ROBOT;
+    } else if (params_init(&firmware->params).result != RESULT_OK || policy_selftest(&worst) != 0) {
+        firmware->unfit = FAULT_SELFTEST;
+    }
+    firmware->fault = firmware->unfit;
+    firmware->state = safety_next(firmware->state, firmware->unfit == FAULT_NONE ? EVENT_BOOTED : EVENT_FAULT);
+}
+
+void firmware_poll(struct firmware *firmware)
+{
+    uint8_t data[POLL_CHUNK];
+    unsigned chunk;
+
+    for (chunk = 0; chunk < POLL_CHUNKS; chunk++) {
+        const size_t count = hal_uart_read(data, sizeof data);
+        size_t i;
+        for (i = 0; i < count; i++) {
+            const size_t length = bridge_receive(&firmware->receiver, data[i]);
+            if (length > 0) {
+                firmware_command(firmware, firmware->receiver.buffer, length);
+            }
+        }
+        if (count < sizeof data) {
+            break;
+        }
+    }
+    watch(firmware);
+}
+
+static void run_tick(struct firmware *firmware, const int32_t *sensors)
+{
+    switch (episode_tick(&firmware->episode, firmware->params.candidate, sensors)) {
+    case EPISODE_GOES_ON:
+        hal_actuate(firmware->episode.command, safety_torque(firmware->state));
+        send_telemetry(firmware);
+        break;
+    case EPISODE_COMPLETE:
+        end_with_record(firmware, EVENT_FINISHED, REASON_COMPLETED);
+        break;
+    case EPISODE_ABORT:
+        end_with_record(firmware, EVENT_FINISHED, REASON_ABORTED);
+        break;
+    case EPISODE_NOT_FINITE:
+    default:
+        firmware->fault = FAULT_NOT_FINITE;
+        end_with_record(firmware, EVENT_FAULT, REASON_FAULTED);
+        break;
+    }
+}
+
+void firmware_tick(struct firmware *firmware)
+{
+    int32_t sensors[ROBOT_SENSORS];
+    uint32_t late_us;
+
+    watch(firmware);
+    if (firmware->state != STATE_RUN && firmware->state != STATE_HOLD) {
+        return;
+    }
+    if (!firmware->episode.begun) {
+        firmware->first_tick_us = hal_now_us();
+    }
+    hal_sense(sensors);
+    if (firmware->state == STATE_RUN) {
+        run_tick(firmware, sensors);
+    } else if (episode_tick_held(&firmware->episode, sensors) == EPISODE_GOES_ON) {
+        send_telemetry(firmware);
+    } else {
+        end_with_record(firmware, EVENT_FINISHED, REASON_WATCHDOG);
+    }
+    late_us = hal_now_us() - firmware->first_tick_us -
+              ((uint32_t)firmware->episode.tick + 1u) * (uint32_t)ROBOT_CONTROL_PERIOD_US;
+    if (late_us != 0 && late_us < (uint32_t)0x80000000UL) {
+        firmware->overruns++;
+    }
+}

@@ -1,0 +1,79 @@
+/*
+ * firmware.h - the controller: one struct, fed with bytes and with control periods.
+ *
+ * firmware_poll() takes what came over the line, firmware_tick() runs one control period. Both watch the clock, so
+ * the watchdog needs either of them to be called. Safety is owned here and not by the host: whatever the host does or
+ * fails to do, torque is on in RUN and HOLD only, and both end by themselves.
+ */
+#ifndef FIRMWARE_H
+#define FIRMWARE_H
+
+#include <stdint.h>
+
+#include "bridge.h"
+#include "episode.h"
+#include "params.h"
+#include "protocol.h"
+#include "safety.h"
+
+struct firmware {
+    struct bridge_receiver receiver;
+    struct params params;
+    struct episode episode;
+
+    uint8_t state;      /* enum protocol_state */
+    uint8_t fault;      /* enum protocol_fault: the last one */
+    uint8_t unfit;      /* enum protocol_fault: why this firmware must not be armed, or FAULT_NONE */
+    uint8_t same_schema; /* the host of this session has our table of messages */
+    uint8_t link_silent; /* the host has not been heard for ROBOT_RELEASE_US */
+
+    uint16_t session;       /* 0: none since the start */
+    uint16_t last_sequence; /* of the newest command accepted */
+    uint16_t sent;          /* sequence of our next message */
+    uint16_t alive_tick;    /* newest control period that the host has seen */
+    uint32_t heard_us;      /* last accepted message of this session */
+    uint32_t alive_us;      /* time that the host is known to have seen: what the watchdog counts from */
+    uint32_t first_tick_us; /* time of tick 0 */
+
+    struct msg_ack last_ack; /* repeated when the command comes again */
+    uint8_t has_ack;
+
+    uint32_t bad_messages; /* intact frames of unknown type or wrong length */
+    uint32_t wrong_session;
+    uint32_t stale;
+    uint32_t watchdog_trips;
+    uint32_t overruns;
+    uint32_t unsent;
+
+    const char *board;
+    uint32_t firmware_id;
+    uint32_t boot_id;
+};
+
+/* Checks the build and the policy, actuators safe, torque off; then IDLE, or FAULT. boot_id differs at each start. */
+void firmware_init(struct firmware *firmware, const char *board, uint32_t firmware_id, uint32_t boot_id);
+
+/* Handles received bytes (a bounded number a call) and the watchdog. */
+void firmware_poll(struct firmware *firmware);
+
+/* One control period. */
+void firmware_tick(struct firmware *firmware);
+
+/* ---- between firmware.c and commands.c ---- */
+
+/* Handles one intact payload. */
+void firmware_command(struct firmware *firmware, const uint8_t *payload, size_t length);
+
+/* Header of a message into payload; returns where the fields begin. */
+uint8_t *firmware_header(struct firmware *firmware, uint8_t *payload, uint8_t type, uint16_t session);
+
+/* Frames and sends payload up to `end`. */
+void firmware_send(struct firmware *firmware, const uint8_t *payload, const uint8_t *end);
+
+/* To a state without torque: actuators safe, power stage off. */
+void firmware_release(struct firmware *firmware, uint8_t state);
+
+/* Ends the running episode and goes to `state`; tells the host why. */
+void firmware_end_episode(struct firmware *firmware, uint8_t state, uint8_t reason);
+
+#endif

@@ -1,0 +1,29 @@
+/*
+ * hal.h - all that the firmware asks of a board. A board implements these functions, calls firmware_poll() as often as
+ * it can and firmware_tick() once a control period, both from the same context.
+ */
+#ifndef HAL_H
+#define HAL_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Latest sensor counts, sensors[ROBOT_SENSORS]. */
+void hal_sense(int32_t *sensors);
+
+/* Applies actuators[ROBOT_ACTUATORS] (counts, within range); torque_on 0 switches the power stage off. */
+void hal_actuate(const int32_t *actuators, int torque_on);
+
+/* Free-running clock in microseconds; wraps. */
+uint32_t hal_now_us(void);
+
+/* Takes up to `capacity` received bytes; returns how many. Never waits. */
+size_t hal_uart_read(uint8_t *data, size_t capacity);
+
+/* Sends a whole frame or nothing: 1 if it was taken, 0 if the line is full. Never waits. */
+int hal_uart_write(const uint8_t *data, size_t length);
+
+/* Returns once the robot stands at its start: at once where the operator has put it there. */
+void hal_episode_begin(uint32_t episode_seed);
+
+#endif

@@ -1,0 +1,46 @@
+/*
+ * params.h - the parameters in RAM: a base, and the candidate of the running episode.
+ * Nothing becomes base unless all of it came, its CRC-32 is the one announced, and every number is finite.
+ */
+#ifndef PARAMS_H
+#define PARAMS_H
+
+#include <stdint.h>
+
+#include "policy.h"
+
+struct params {
+    float base[POLICY_PARAMETERS];
+    float candidate[POLICY_PARAMETERS]; /* between episodes also where an upload is gathered */
+    uint32_t base_crc;
+    uint32_t upload_crc;
+    uint32_t upload_next; /* index of the first parameter that has not come yet */
+    uint8_t uploading;
+};
+
+/* How a change of parameters went; a value of enum protocol_result, and what stands beside it. */
+struct params_outcome {
+    uint8_t result;
+    uint32_t detail;
+};
+
+/* CRC-32 (zlib) of floats as little-endian bytes. Start with 0; feed in pieces by handing the last result back. */
+uint32_t params_crc32(uint32_t crc, const float *values, uint32_t count);
+
+int params_finite(float value);
+
+/* Base = the policy compiled in. Returns RESULT_NOT_FINITE where that is damaged. */
+struct params_outcome params_init(struct params *params);
+
+struct params_outcome params_begin(struct params *params, uint32_t count, uint32_t crc);
+struct params_outcome params_chunk(struct params *params, uint32_t offset, uint8_t used, const float *values);
+struct params_outcome params_end(struct params *params);
+
+/* candidate = base + sigma * direction(seed), one product and one sum; sigma 0 is the base itself. */
+struct params_outcome params_candidate(struct params *params, uint32_t seed, float sigma);
+
+/* base = base + sigma * direction(seed) if the result has the CRC `expected`, else no change. Done already: no change
+ * either, and OK, so that the command may be repeated. */
+struct params_outcome params_commit(struct params *params, uint32_t seed, float sigma, uint32_t expected);
+
+#endif
