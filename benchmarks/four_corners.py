@@ -41,7 +41,7 @@ def _report(per_seed: list[list[Row]], seeds: list[int], tasks: int, console: Co
     rows = []
     for lines in zip(*per_seed, strict=True):
         over_seeds = estimate([line.after.mean for line in lines])
-        cells = [f"{line.after} (σ {line.sigma:g})" for line in lines]
+        cells = [f"{line.after} (sigma {line.sigma:g})" for line in lines]
         table.add_row(lines[0].label, *cells, str(over_seeds), style="bold" if lines[0].label == "ES-MAML" else "")
         rows.append(
             {
@@ -92,7 +92,12 @@ def main() -> int:
     if options.json is not None:
         options.json.parent.mkdir(parents=True, exist_ok=True)
         episodes = {line.label: line.training_episodes for line in per_seed[0]}
-        content = {"tasks": options.tasks, "training_episodes": episodes, "rows": rows, "reached": bool(np.all(reached))}
+        content = {
+            "tasks": options.tasks,
+            "training_episodes": episodes,
+            "rows": rows,
+            "reached": bool(np.all(reached)),
+        }
         options.json.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     return 0 if reached else 1
 

@@ -20,7 +20,9 @@ from . import identity
 from .errors import ConfigError
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,30}$")]
-Finite = Annotated[float, Field(allow_inf_nan=False)]
+#: Far beyond any robot, and its sums and quotients still fit float32.
+LARGEST = 1e18
+Finite = Annotated[float, Field(ge=-LARGEST, le=LARGEST, allow_inf_nan=False)]
 Span = tuple[Finite, Finite]
 CountSpan = tuple[Annotated[int, Field(ge=-32768, le=65535)], Annotated[int, Field(ge=-32768, le=65535)]]
 
@@ -66,7 +68,7 @@ class Sensor(Signal):
 
 class Actuator(Signal):
     sink: Annotated[str, Field(min_length=1, max_length=32)]
-    rate_limit: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    rate_limit: Annotated[float, Field(gt=0, le=LARGEST, allow_inf_nan=False)]
     hold: Finite | Literal["last"]
     safe: Finite
 
@@ -219,20 +221,17 @@ class RobotSpec(_Strict):
         return identity.digest_json(self.model_dump(mode="json", exclude={"summary", "physics_rate_hz"}))
 
 
-def _describe(error: ValidationError, path: str, raw: Any) -> str:
+def _describe(error: ValidationError, path: str) -> str:
     """The first problem of a pydantic error as one line: file, key, what was found, what is allowed."""
     # an unknown key explains the missing one beside it, so it comes first
     first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
-    # discriminated unions put the chosen kind into the location; it is not a key of the file
-    keys = [k for k in first["loc"] if k not in {"constant", "linear", "square", "progress", "action_square"}]
+    # a discriminated union puts the chosen kind into the location, after reward.terms.N; it is not a key of the file
+    in_term = first["loc"][:2] == ("reward", "terms")
+    keys = [k for place, k in enumerate(first["loc"]) if not (in_term and place == 3)]
     key = ".".join(str(k) for k in keys) or "(whole file)"
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     if first["type"] == "extra_forbidden":
-        owner: Any = raw
-        for k in keys[:-1]:
-            owner = owner[k]
-        model: type[BaseModel] = RobotSpec
-        allowed = _allowed_keys(model, keys[:-1])
+        allowed = _allowed_keys(RobotSpec, keys[:-1])
         near = difflib.get_close_matches(str(keys[-1]), allowed, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else f"; allowed: {', '.join(allowed)}"
         return f"{path}: {key}: unknown key{hint}{more}"
@@ -265,10 +264,11 @@ def parse_robot(text: str, path: str) -> RobotSpec:
     """Parse and check the text of a robot file; `path` is what errors call it. Raises ConfigError."""
     try:
         raw = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date or a number that PyYAML finds and cannot build
         mark = getattr(error, "problem_mark", None)
         where = f" line {mark.line + 1}" if mark else ""
-        raise ConfigError(f"{path}:{where} is not valid YAML: {getattr(error, 'problem', error)}") from error
+        problem = " ".join(str(getattr(error, "problem", None) or error).split())
+        raise ConfigError(f"{path}:{where} is not valid YAML: {problem}") from error
     if not isinstance(raw, dict):
         raise ConfigError(f"{path}: expected a mapping of keys at the top, found {type(raw).__name__}")
     if raw.get("format") != FORMAT:
@@ -276,7 +276,7 @@ def parse_robot(text: str, path: str) -> RobotSpec:
     try:
         return RobotSpec.model_validate(raw)
     except ValidationError as error:
-        raise ConfigError(_describe(error, path, raw)) from error
+        raise ConfigError(_describe(error, path)) from error
 
 
 def _shipped() -> Path:

@@ -46,12 +46,13 @@ def train(
     *,
     workers: int = 1,
     resume: bool = False,
-    checkpoint_every: int = 10,
+    checkpoint_seconds: float = 2.0,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Checkpoint:
     """Run ES-MAML (or, with the operator `none`, domain randomisation) until the episode budget is used.
 
-    The result depends on `config` alone: not on workers, nor on where it was interrupted and resumed.
+    The result depends on `config` alone: not on workers, nor on where it was interrupted and resumed. A checkpoint is
+    written every `checkpoint_seconds`; 0 writes one an iteration.
 
     Raises:
         CheckpointError: the folder holds a run and `resume` is not set, or holds a run of another configuration.
@@ -75,7 +76,7 @@ def train(
     # what was logged after the checkpoint is about to happen again
     atomic_write_text(folder.metrics_file, "".join(json.dumps(r) + "\n" for r in rows), error=CheckpointError)
 
-    started = time.monotonic()
+    started = saved = time.monotonic()
     with (
         folder.metrics_file.open("a", encoding="utf-8", buffering=1) as metrics,
         make_executor(config, factory, workers) as executor,
@@ -87,13 +88,15 @@ def train(
             state = meta.tell(config.meta, state, items, outcome.values, outcome.episodes, progress)
 
             checkpoint = Checkpoint(config, state, checkpoint.normaliser)
-            if state.iteration % checkpoint_every == 0 or state.iteration >= config.iterations:
+            now = time.monotonic()
+            if now - saved >= checkpoint_seconds or state.iteration >= config.iterations:
+                saved = now
                 save_checkpoint(folder.checkpoint_file(state.iteration), checkpoint)
                 folder.keep_newest(KEPT_CHECKPOINTS)
             row = _metrics(state, outcome.values)
             metrics.write(json.dumps(row) + "\n")
             if on_progress is not None:
-                seconds = time.monotonic() - started
+                seconds = now - started
                 on_progress(
                     Progress(
                         state.iteration, config.iterations, state.episodes, row["mean_return"], row["failed"], seconds

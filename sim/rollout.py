@@ -67,8 +67,12 @@ def run_episodes(
         previous, si = si, signals.to_si(counts)
         reward = signals.reward(si, previous, commands)
         aborted = signals.aborted(si)
-        np.add(total, reward, out=total, where=running)
-        steps += running
+        if all_running:
+            total += reward
+            steps += 1
+        else:
+            np.add(total, reward, out=total, where=running)
+            steps += running
         ends = aborted & running
         if ends.any():
             for _ in range(spec.episode.steps - tick - 1):  # one by one: float32 sums as on the controller

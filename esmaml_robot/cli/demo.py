@@ -22,7 +22,7 @@ from ..report.plots import Story, plot_learning, plot_scores, plot_story
 from ..robot_spec import RobotSpec, load_robot
 from .adapt import AdaptOutcome, adapt_on_robot
 from .common import err, family_factory, guarded, out, own_package, print_json
-from .evaluate import Row, compare, comparison_table
+from .evaluate import SIGMA_GRID, Row, compare, comparison_table
 from .export import export_files
 from .settings import baseline_config, run_config
 from .train import DEFAULT_WORKERS, Workers, train_with_bar
@@ -31,7 +31,8 @@ F32 = npt.NDArray[np.float32]
 
 ROBOT = "rover_uno"
 #: Training episodes of `--quick`: enough to see every part work, too few for a good policy.
-QUICK_EPISODES = 8_448
+QUICK_EPISODES = 2_816
+QUICK_GRID = (0.1, 0.3)
 FAN = 24
 
 
@@ -100,9 +101,9 @@ def demo(
     )
 
     err.print("[bold]2 Evaluate[/bold]  on held-out tasks")
-    tasks = 16 if quick else 128
+    tasks, choosing, grid = (8, 4, QUICK_GRID) if quick else (128, 64, SIGMA_GRID)
     with err.status("evaluating"):
-        rows = compare(checkpoint, control, tasks=tasks, seed=seed, validation_tasks=16 if quick else 64)
+        rows = compare(checkpoint, control, tasks=tasks, seed=seed, validation_tasks=choosing, grid=grid)
     out.print(comparison_table(rows, tasks, config.operator.build().episodes), soft_wrap=True)
 
     port = f"sim://{ROBOT}?seed={hidden}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -34,7 +35,7 @@ class Row:
     def bar(self) -> tuple[str, float, float, float, float]:
         """As report.plots.plot_scores takes it."""
         before, after = self.before, self.after
-        return self.label.replace(", ", "\n"), before.mean, before.half_width, after.mean, after.half_width
+        return self.label.replace(" ", "\n", 1), before.mean, before.half_width, after.mean, after.half_width
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -47,7 +48,13 @@ class Row:
 
 
 def compare(
-    run: Checkpoint, beside: Checkpoint | None, *, tasks: int, seed: int, validation_tasks: int | None = None
+    run: Checkpoint,
+    beside: Checkpoint | None,
+    *,
+    tasks: int,
+    seed: int,
+    validation_tasks: int | None = None,
+    grid: Sequence[float] = SIGMA_GRID,
 ) -> list[Row]:
     """Scores on test tasks: the run, domain randomisation, and the untrained starts.
 
@@ -69,7 +76,7 @@ def compare(
         return Row(label, chosen.sigma, episodes, before, after)
 
     def at_best_sigma(label: str, policy: Policy, operator: OperatorConfig, episodes: int) -> Row:
-        sigma, _ = best_sigma(family, policy, operator, SIGMA_GRID, choosing, seed + 1)
+        sigma, _ = best_sigma(family, policy, operator, grid, choosing, seed + 1)
         return line(label, policy, operator.model_copy(update={"sigma": sigma}), episodes)
 
     if operator.name == "none":
@@ -78,15 +85,15 @@ def compare(
     if beside is not None:
         episodes = beside.state.episodes
         rows.append(line("domain randomisation", beside.policy, operator, episodes))
-        rows.append(at_best_sigma("domain randomisation, best inner sigma", beside.policy, operator, episodes))
-    starts: tuple[tuple[str, InitialScheme], ...] = (("untrained, theta = 0", "zeros"),)
+        rows.append(at_best_sigma("domain randomisation *", beside.policy, operator, episodes))
+    starts: tuple[tuple[str, InitialScheme], ...] = (("untrained (theta = 0)", "zeros"),)
     if config.initial != "zeros":
-        starts += (("untrained, initial theta", config.initial),)
+        starts += (("untrained (initial theta)", config.initial),)
     for label, scheme in starts:
         theta = initial_theta(config.policy, scheme, config.initial_gain, config.seed)
         rows.append(
             at_best_sigma(
-                f"{label}, best inner sigma",
+                f"{label} *",
                 Policy(config.policy, theta, Normaliser.identity(config.policy.inputs)),
                 operator,
                 0,
@@ -97,7 +104,10 @@ def compare(
 
 def comparison_table(rows: list[Row], tasks: int, episodes: int) -> Table:
     """The comparison for a terminal."""
-    table = Table(title=f"Return on {tasks} held-out tasks, mean ± 95 % interval; {episodes} adaptation episodes")
+    table = Table(
+        title=f"Return on {tasks} held-out tasks, mean ± 95 % interval; {episodes} adaptation episodes",
+        caption="* at the inner sigma that suits it best, chosen on validation tasks",
+    )
     for name in ("", "before", "after", "inner sigma", "training episodes"):
         table.add_column(name, justify="left" if not name else "right")
     for row in rows:

@@ -81,7 +81,7 @@ def plot_story(path: Path, story: Story) -> Path:
     order = np.linspace(0.25, 1.0, max(1, len(story.tried)))
     for strength, path_xy in zip(order, story.tried, strict=True):
         middle.plot(path_xy[:, 0], path_xy[:, 1], color=ORANGE, lw=1.1, alpha=float(strength))
-    middle.text(0.02, 0.02, "pale: early, strong: late", transform=middle.transAxes, fontsize=8, color=GREY)
+    middle.text(0.02, 0.96, "pale: early, strong: late", transform=middle.transAxes, fontsize=8, color=GREY)
 
     best = max(story.tried_returns, default=float("nan"))
     _field(right, story, f"After: the adapted policy, return {best:.1f}", True)

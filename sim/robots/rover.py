@@ -45,10 +45,9 @@ class RoverBodies:
         self._count = positions.shape[1]
         self._worlds = self._pool.take(self._count)
         padded = sum(w.branches for w in self._worlds)
-        self.position = np.zeros((2, padded))
+        # stored branch after branch, as Bullet numbers its joints, so that no call has to reorder
+        self.position, self.velocity, self._target, self._force = (np.zeros((padded, 2)).T for _ in range(4))
         self.position[:, : self._count] = positions
-        self.velocity = np.zeros((2, padded))
-        self._target = np.zeros((2, padded))
         for index, world in enumerate(self._worlds):
             at = index * MAX_BRANCHES
             world.reset(self.position[:, at : at + world.branches])
@@ -56,12 +55,15 @@ class RoverBodies:
     def step(self, speeds: F32, torque_on: bool) -> F64:
         """One control period at commanded speeds (2, B) in m/s; returns positions (2, B) in m."""
         self._target[:, : self._count] = speeds
+        force = self._force
         for _ in range(self._substeps):
             if torque_on:
-                wanted = self._gain * (self._target - self.velocity)
-                force = np.minimum(np.maximum(wanted, -MAX_FORCE_N), MAX_FORCE_N)
+                np.subtract(self._target, self.velocity, out=force)
+                np.multiply(force, self._gain, out=force)
+                np.maximum(force, -MAX_FORCE_N, out=force)
+                np.minimum(force, MAX_FORCE_N, out=force)
             else:
-                force = -COASTING_DRAG_NS_M * self.velocity
+                np.multiply(self.velocity, -COASTING_DRAG_NS_M, out=force)
             for index, world in enumerate(self._worlds):
                 at = index * MAX_BRANCHES
                 here = slice(at, at + world.branches)

@@ -69,7 +69,10 @@ class RoverPlant:
     def _sense(self, position: F64) -> F64:
         dx, dy = position[0] - self._goal[0], position[1] - self._goal[1]
         squared = dx * dx + dy * dy
-        return np.stack([position[0], position[1], _beacon(squared) if self._beacon else squared])
+        sensed = np.empty((3, len(squared)))
+        sensed[:2] = position
+        sensed[2] = _beacon(squared) if self._beacon else squared
+        return sensed
 
     def close(self) -> None:
         self._bodies.close()

@@ -28,6 +28,7 @@ from .plant import Plant
 
 START_SECONDS = 10.0
 STOP_SECONDS = 2.0
+RELEASE_GRACE_SECONDS = 1.0
 _RESET, _STEP = b"R"[0], b"S"[0]
 
 
@@ -59,6 +60,8 @@ class BoardProcess:
         self._plant = plant
         self._n_sensors = len(spec.sensors)
         self._request = struct.Struct(f"<BBHIQ{len(spec.actuators)}i")
+        self._release_seconds = spec.watchdog.release_ms / 1000.0
+        self._torque_on = False
         self._log: IO[str] | None = None
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         self._socket = ours
@@ -128,15 +131,29 @@ class BoardProcess:
             ) from error
 
     def serve(self, stop_fds: Sequence[int] = ()) -> None:
-        """Answer plant requests until the firmware ends, or until one of `stop_fds` is readable or closed."""
+        """Answer plant requests until the firmware ends, or until one of `stop_fds` is readable or closed.
+
+        Told to stop while the actuators have torque, it goes on until the firmware's watchdog has released them: a robot
+        does not vanish because its host did.
+        """
         poller = select.poll()
         poller.register(self._socket, select.POLLIN)
         for stop_fd in stop_fds:
             poller.register(stop_fd, select.POLLIN)
         while True:
             for fd, _ in poller.poll():
-                if fd in stop_fds or not self._serve_one():
+                if fd in stop_fds:
+                    self._await_release()
                     return
+                if not self._serve_one():
+                    return
+
+    def _await_release(self) -> None:
+        """Serve on until the torque is off, at most for the watchdog's time and a grace."""
+        end = time.monotonic() + self._release_seconds + RELEASE_GRACE_SECONDS
+        while self._torque_on and (left := end - time.monotonic()) > 0:
+            if not select.select([self._socket], [], [], left)[0] or not self._serve_one():
+                return
 
     def _serve_one(self) -> bool:
         """Answer one request; False once the firmware has closed its end."""
@@ -160,6 +177,7 @@ class BoardProcess:
             self._socket.sendall(struct.pack(f"<{len(counts)}i", *counts))
         except (ConnectionError, BrokenPipeError):
             return False
+        self._torque_on = bool(torque_on)
         if self._log is not None:
             record = {
                 "kind": chr(kind),

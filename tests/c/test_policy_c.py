@@ -265,14 +265,14 @@ def test_fast_math_is_refused(tmp_path):
 
 def test_contraction_stays_within_the_tolerance(tmp_path):
     # a project that allows fused multiply-add: not bit-equal, and still accepted by the selftest
-    if "fma" not in Path("/proc/cpuinfo").read_text().split():
-        pytest.skip("this processor has no fused multiply-add")
+    fused = "fma" in Path("/proc/cpuinfo").read_text().split()
     write_policy_c(*make_policy("arm", (16, 16), True, scale=0.3), tmp_path)
-    extra = ["-std=gnu99", "-ffp-contract=fast", "-mfma"]
+    extra = ["-std=gnu99", "-ffp-contract=fast", *(["-mfma"] if fused else [])]
     library = ctypes.CDLL(str(compile_c([tmp_path / "policy.c"], tmp_path / "fma.so", shared=True, extra=extra)))
     worst = ctypes.c_float(-1)
     assert library.policy_selftest(ctypes.byref(worst)) == 0
-    assert 0 < worst.value <= 1e-5
+    assert worst.value <= 1e-5
+    assert (worst.value > 0) == fused
 
 
 def test_sanitizers_find_nothing(tmp_path):
