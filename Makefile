@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 .PHONY: demo test setup packages check lint clean
 
 demo: $(VENV)/.installed packages
-	$(BIN)/esmaml demo --out runs/demo
+	$(BIN)/esmaml demo
 
 test: $(VENV)/.installed packages
 	scripts/check

@@ -15,12 +15,11 @@ import typer
 
 from ..adaptation.base import Proposals, candidate_seeds, episode_seeds, materialise
 from ..checkpoint import Checkpoint, RunFolder, metrics_until
-from ..deployment.journal import read_journal
-from ..errors import CheckpointError
 from ..files import atomic_write_text
+from ..policy_file import load_policy
 from ..report.plots import Story, plot_learning, plot_scores, plot_story
 from ..robot_spec import RobotSpec, load_robot
-from .adapt import AdaptOutcome, adapt_on_robot
+from .adapt import SESSIONS, AdaptOutcome, adapt_on_robot
 from .common import err, family_factory, guarded, out, own_package, print_json
 from .evaluate import SIGMA_GRID, Row, compare, comparison_table
 from .export import export_files
@@ -73,9 +72,20 @@ def _nearest_corner(path: F32) -> tuple[int, float]:
     return int(np.argmin(distances)), float(distances.min())
 
 
+def _free_name(path: Path) -> Path:
+    """`path`, or path-2, path-3, ...: the first that is not there yet."""
+    number, candidate = 1, path
+    while candidate.exists():
+        number += 1
+        candidate = path.with_name(f"{path.name}-{number}")
+    return candidate
+
+
 @guarded
 def demo(
-    out_folder: Annotated[Path, typer.Option("--out", help="Folder to make.")] = Path("runs/demo"),
+    out_folder: Annotated[
+        Path | None, typer.Option("--out", help="Folder to make; default runs/demo, runs/demo-2, ...")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Run seed.", min=0)] = 0,
     hidden: Annotated[int, typer.Option(help="Which test task is hidden in the virtual robot.", min=0)] = 2,
     workers: Workers = DEFAULT_WORKERS,
@@ -87,13 +97,13 @@ def demo(
 
     Example: esmaml demo --out runs/demo
     """
+    if out_folder is None:
+        out_folder = _free_name(Path("runs/demo")) if not resume else Path("runs/demo")
     started = time.monotonic()
     own_package("sim")
     spec = load_robot(ROBOT)
     config = run_config("four_corners", spec, seed=seed, episodes=QUICK_EPISODES if quick else None)
     run, baseline = RunFolder(out_folder / "esmaml"), RunFolder(out_folder / "domain_randomisation")
-    if not resume and (out_folder / "summary.json").exists():
-        raise CheckpointError(f"{out_folder} holds a demo already; choose another --out, or remove it.")
     err.print(f"[bold]1 Train[/bold]  {config.policy.describe()}, {config.episodes} episodes each")
     checkpoint = train_with_bar(config, run, workers=workers, resume=resume, label="ES-MAML")
     control = train_with_bar(
@@ -104,15 +114,15 @@ def demo(
     tasks, choosing, grid = (8, 4, QUICK_GRID) if quick else (128, 64, SIGMA_GRID)
     with err.status("evaluating"):
         rows = compare(checkpoint, control, tasks=tasks, seed=seed, validation_tasks=choosing, grid=grid)
-    out.print(comparison_table(rows, tasks, config.operator.build().episodes), soft_wrap=True)
+    if not as_json:
+        out.print(comparison_table(rows, tasks, config.operator.build().episodes))
 
     port = f"sim://{ROBOT}?seed={hidden}"
     err.print(f"[bold]3 Adapt on the robot[/bold]  {port}: firmware on a pty, a corner the host is not told")
-    outcome = adapt_on_robot(run.path, spec, port, name="robot", seed=seed, resume=resume)
+    session = _free_name(run.path / SESSIONS / "robot").name
+    outcome = adapt_on_robot(run.path, spec, port, name=session, seed=seed)
 
     err.print("[bold]4 Export[/bold]  the adapted policy")
-    from ..policy_file import load_policy
-
     adapted = load_policy(outcome.folder / "adapted.safetensors").policy
     with err.status("exporting and comparing"):
         report = export_files(adapted, spec, out_folder / "export", ("onnx", "c"), 10_000)
@@ -151,12 +161,6 @@ def _write_pictures(
     seed: int,
 ) -> dict[str, Any]:
     """story.png, learning.png and scores.png; returns the summary's part on them."""
-    if not outcome.records:
-        episodes = sum(r["kind"] == "episode" for r in read_journal(outcome.folder / "journal"))
-        raise CheckpointError(
-            f"{outcome.folder} was finished by an earlier call ({episodes} episodes), whose telemetry is not read "
-            "again; choose another --out to see the whole demo."
-        )
     story = _story(checkpoint, outcome, spec, hidden, seed)
     plot_story(folder / "story.png", story)
     everything = 2**62

@@ -48,7 +48,7 @@ def seeking_theta():
 
 @pytest.fixture(scope="session")
 def make_run(seeking_theta):
-    """make_run(folder): a run folder whose meta-policy seeks."""
+    """A function of a path that makes a run folder there, whose meta-policy seeks."""
     from esmaml_robot import meta
     from esmaml_robot.policy import Normaliser
 
