@@ -29,6 +29,9 @@ F32 = npt.NDArray[np.float32]
 
 NORMALISER_CLIP = 10.0
 
+#: Observations are in [-1, 1]: with weights of this size a tanh unit saturates within their range.
+FEATURE_SCALE = 3.0
+
 _INITIAL_STREAM = 0x494E4954
 
 # tanh(x) ~ x P(x^2) / Q(x^2) on |x| <= TANH_LIMIT, a weighted least-squares fit driven to equal ripple (relative
@@ -210,21 +213,30 @@ def initial_theta(spec: PolicySpec, scheme: InitialScheme, gain: float, seed: in
 
     zeros: all zero.
     scaled: weights N(0, gain^2 / in), biases zero, in every layer.
-    rest: the first layer is zero, the layers above have orthonormal rows (Saxe, McClelland, Ganguli, ICLR 2014) times
-        gain. The robot rests whatever it observes, and yet a small perturbation of the first layer is amplified
-        by the layers above it: perturbations explore, which is what an operator needs.
+    rest: the robot rests whatever it observes, and yet a small perturbation moves it, which is what an operator
+        explores with. Half of the first hidden layer has input weights N(0, FEATURE_SCALE^2) and is not read yet: features
+        for the outer loop to pick up. The other half has input weights zero and is read with weights gain times
+        orthonormal rows (Saxe, McClelland, Ganguli, ICLR 2014): it amplifies perturbations of its inputs. Layers above
+        are orthonormal. Without a hidden layer it is zeros.
     """
     theta = np.zeros(spec.dimension, dtype=np.float32)
     if scheme == "zeros":
         return theta
-    draws = directions.directions([directions.fold(seed, _INITIAL_STREAM)], spec.dimension)[0]
+    draws = directions.directions([directions.fold(seed, _INITIAL_STREAM)], spec.dimension)[0].astype(np.float64)
     at = 0
     for layer, (n_in, n_out) in enumerate(spec.layers):
         here = slice(at, at + n_in * n_out)
+        drawn = draws[here].reshape(n_out, n_in)
+        weights = np.zeros_like(drawn)
         if scheme == "scaled":
-            theta[here] = draws[here] * np.float32(gain / n_in**0.5)
-        elif layer > 0:
-            theta[here] = gain * orthogonal(draws[here].reshape(n_out, n_in).astype(np.float64)).ravel()
+            weights = drawn * (gain / n_in**0.5)
+        elif layer == 0 and spec.hidden:
+            weights[: n_out // 2] = FEATURE_SCALE * drawn[: n_out // 2]
+        elif layer == 1:
+            weights[:, n_in // 2 :] = gain * orthogonal(drawn[:, n_in // 2 :])
+        elif layer > 1:
+            weights = orthogonal(drawn)
+        theta[here] = weights.ravel()
         at += n_in * n_out + n_out
     return theta
 

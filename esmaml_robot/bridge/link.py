@@ -200,8 +200,8 @@ class Link:
                     return self.info
         damaged = f" {self.bad_frames} damaged frames came: is the baud rate right?" if self.bad_frames else ""
         raise LinkTimeout(
-            f"{self.port}: no controller answered in {seconds:g} s.{damaged} Is this the right port, and is the "
-            "firmware flashed (`esmaml export`)?"
+            f"{self.port}: no controller answered in {seconds:g} s.{damaged} Is this the right port, "
+            "and does the controller run this project's firmware?"
         )
 
     def _check(self, reply: dict[str, Any]) -> ControllerInfo:

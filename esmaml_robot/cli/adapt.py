@@ -91,6 +91,7 @@ def adapt_on_robot(
     seed: int,
     resume: bool = False,
     assume_yes: bool = False,
+    robot_file: str | None = None,
 ) -> AdaptOutcome:
     """Adapt the newest meta-policy of `run` on the robot at `port`; the flow behind `esmaml adapt`."""
     checkpoint = RunFolder(run).newest()
@@ -101,7 +102,7 @@ def adapt_on_robot(
     folder = run / SESSIONS / name
     with (
         AdaptationSession(folder, spec, policy, config, resume=resume) as session,
-        real_port(port, spec, policy, folder / "firmware") as path,
+        real_port(port, spec, policy, folder / "firmware", robot_file) as path,
         RobotController.open(path, spec, policy.spec) as robot,
         progress_bar() as bar,
     ):
@@ -122,7 +123,9 @@ def adapt_on_robot(
 def adapt(
     run: Annotated[Path, typer.Argument(help="Run folder of `esmaml train`.")],
     port: Annotated[str, typer.Option(help="Serial port, pyserial URL, or sim://ROBOT?seed=N.")],
-    robot: Annotated[str, typer.Option(help="Robot by name, or its YAML file.")] = "rover_uno",
+    robot: Annotated[
+        str | None, typer.Option(help="Robot by name, or its YAML file; default: the one the run was trained for.")
+    ] = None,
     name: Annotated[str, typer.Option(help="Name of this session; its folder is RUN/adapted/NAME.")] = "robot",
     seed: Annotated[int, typer.Option(help="Seed of the operator's candidates.", min=0)] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a session that was cut short.")] = False,
@@ -135,7 +138,10 @@ def adapt(
     """
     if "/" in name or name.startswith("."):
         raise ConfigError(f"--name {name!r}: a plain word is needed, it becomes a folder")
-    outcome = adapt_on_robot(run, load_robot(robot), port, name=name, seed=seed, resume=resume, assume_yes=assume_yes)
+    chosen = robot or RunFolder(run).newest().config.robot
+    outcome = adapt_on_robot(
+        run, load_robot(chosen), port, name=name, seed=seed, resume=resume, assume_yes=assume_yes, robot_file=chosen
+    )
     result: dict[str, Any] = {
         "session": str(outcome.folder),
         "episodes": outcome.adapted.episodes,

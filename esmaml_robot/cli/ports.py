@@ -34,9 +34,12 @@ def parse_sim_port(url: str) -> SimPort | None:
     """The parts of a sim:// URL, or None if `url` is a port of another kind. Raises ConfigError."""
     if not url.startswith("sim:"):
         return None
-    parts = urlsplit(url)
-    values = dict(parse_qsl(parts.query, keep_blank_values=True))
     example = "expected for example sim://rover_uno?seed=3"
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise ConfigError(f"port {url!r} is no URL ({error}); {example}") from error
+    values = dict(parse_qsl(parts.query, keep_blank_values=True))
     if not parts.netloc:
         raise ConfigError(f"port {url!r} names no robot; {example}")
     unknown = sorted(set(values) - set(_SIM_KEYS))
@@ -58,11 +61,14 @@ def parse_sim_port(url: str) -> SimPort | None:
 
 
 @contextlib.contextmanager
-def real_port(url: str, spec: RobotSpec, policy: Policy, build_folder: Path) -> Iterator[str]:
+def real_port(
+    url: str, spec: RobotSpec, policy: Policy, build_folder: Path, robot_file: str | None = None
+) -> Iterator[str]:
     """A port that pyserial can open, for as long as the block lasts.
 
     For a sim:// URL the policy and the robot model are written as C into `build_folder` and compiled with the host
-    board; the firmware then runs as a process of its own, with the robot's simulated body behind its pins.
+    board; the firmware then runs as a process of its own, with the robot's simulated body behind its pins. `robot_file`
+    is where `spec` came from, if not from a file that ships.
     """
     sim_port = parse_sim_port(url)
     if sim_port is None:
@@ -81,7 +87,7 @@ def real_port(url: str, spec: RobotSpec, policy: Policy, build_folder: Path) -> 
         build_folder, build_folder / "firmware"
     )
     virtual = importlib.import_module("sim.virtual_robot.launcher").VirtualRobot(
-        spec.name,
+        robot_file or spec.name,
         firmware,
         seed=sim_port.seed,
         task=sim_port.task,

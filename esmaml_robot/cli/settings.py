@@ -19,7 +19,7 @@ def _assign(values: dict[str, Any], assignment: str) -> None:
         raise ConfigError(f"--set {assignment!r}: expected key=value, for example --set operator.sigma=0.2")
     try:
         value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that is none
         raise ConfigError(f"--set {assignment!r}: {text!r} is not a number, a word or a [list]") from error
     at = values
     *path, last = key.split(".")

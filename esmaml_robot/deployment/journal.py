@@ -33,9 +33,12 @@ def _parse(line: bytes) -> dict[str, Any] | None:
 
 
 def read_journal(path: Path) -> list[dict[str, Any]]:
-    """All whole records. CheckpointError if a record other than the last is damaged."""
+    """All whole records. CheckpointError if the file cannot be read or a record before the last is damaged."""
     records: list[dict[str, Any]] = []
-    lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+    try:
+        lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+    except OSError as error:
+        raise CheckpointError(f"cannot read journal {path}: {error.strerror}; choose another folder.") from error
     for number, line in enumerate(lines, start=1):
         record = _parse(line)
         if record is None:

@@ -148,6 +148,7 @@ class AdaptationSession:
                             robot.upload(asked.base)
                             on_robot = asked.base
                             person.before_motion()
+                            robot.disarm()  # acknowledges what an earlier session left, now that somebody looked
                             robot.arm()
                             armed = True
                         elif on_robot is None or not np.array_equal(on_robot, asked.base):

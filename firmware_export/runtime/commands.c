@@ -170,6 +170,9 @@ static struct params_outcome run(struct firmware *firmware, const uint8_t *field
     if (next == SAFETY_REFUSED) {
         return refuse(firmware);
     }
+    if (firmware->unfit != FAULT_NONE) {
+        return answer(RESULT_FAULTED, firmware->unfit);
+    }
     made = params_candidate(&firmware->params, message.direction_seed, message.sigma);
     if (made.result != RESULT_OK) {
         return made;
@@ -191,6 +194,10 @@ static struct params_outcome selftest(struct firmware *firmware)
     memcpy(&bits, &worst, sizeof bits);
     if (failed) {
         firmware->unfit = FAULT_SELFTEST;
+        if (firmware->state == STATE_ARMED) { /* a policy that fails its test must not stay armed */
+            firmware->fault = FAULT_SELFTEST;
+            firmware->state = safety_next(firmware->state, EVENT_FAULT);
+        }
     } else if (firmware->unfit == FAULT_SELFTEST) {
         firmware->unfit = FAULT_NONE;
     }

@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from esmaml_robot import directions
-from esmaml_robot.errors import ExportError
 from esmaml_robot.robot_spec import RobotSpec, load_robot
 from esmaml_robot.signals import Signals
 from firmware_export.compiler import STRICT_FLAGS, compile_c
@@ -288,26 +287,6 @@ def test_robot_without_abort_conditions_never_aborts(tmp_path):
     spec = RobotSpec.model_validate({**WALKER, "abort": []})
     model = Model(spec, tmp_path)
     assert model.call("aborted", np.full(len(spec.sensors), 1e30, np.float32)) == 0
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-    ],
-)
-def test_numbers_that_do_not_fit_are_named_and_nothing_is_written(change, message, tmp_path):
-    actuators = [{**WALKER["actuators"][2], **change}]
-    reward = {"terms": [{"kind": "constant", "weight": 1.0}]}
-    spec = RobotSpec.model_validate({**WALKER, "actuators": actuators, "reward": reward})
-    with pytest.raises(ExportError, match=message):
-        write_robot_c(spec, tmp_path / "out")
-    assert not (tmp_path / "out").exists()
-
-
-def test_weight_beyond_float32_is_refused_by_name(tmp_path):
-    spec = RobotSpec.model_validate({**WALKER, "reward": {"terms": [{"kind": "constant", "weight": 1e39}]}})
-    with pytest.raises(ExportError, match=r"reward term 1 \(constant\): weight is inf"):
-        write_robot_c(spec, tmp_path / "out")
 
 
 @settings(max_examples=200, deadline=None)

@@ -1,10 +1,12 @@
 """A small trained run, made once, and helpers to call `esmaml` as a user does."""
 
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from esmaml_robot.checkpoint import Checkpoint, RunFolder, save_checkpoint
@@ -30,20 +32,19 @@ def esmaml():
 
 @pytest.fixture(scope="session")
 def seeking_theta():
-    """A meta-policy as training makes it, written by hand: its first layer is small feedback towards the middle.
+    """A meta-policy written by hand, so that tests of the link need no training run.
 
-    With rows w of the second layer, W1 = -c W2^T gives the closed-loop matrix -c W2 W2^T, and perturbations of the
-    first layer's bias move the point that the rover steers to. Tests of the link need no training run for that.
+    On each axis a = 4 tanh(3 x) - B tanh(0.8 x), x in units of 2.5 m, with B such that a = 0 at x = 0.8, which is 2 m:
+    the middle is unstable and the four corners attract, so a small perturbation decides to which of them the rover goes.
     """
-    import numpy as np
-
-    from esmaml_robot.policy import initial_theta
-
-    config = run_config("four_corners", load_robot("rover_uno"), seed=0)
-    theta = initial_theta(config.policy, "rest", 8.0, 0).astype(np.float64)
-    second = theta[24:40].reshape(2, 8)
-    theta[:16] = (-0.05 * second.T).ravel()
-    return theta
+    slow, fast, push, corner = 0.8, 3.0, 4.0, 0.8
+    pull = push * math.tanh(fast * corner) / math.tanh(slow * corner)
+    first, second = np.zeros((8, 2)), np.zeros((2, 8))
+    for axis in (0, 1):
+        for unit in (4 * axis, 4 * axis + 1):
+            first[unit, axis], second[axis, unit] = fast, push / 2
+            first[unit + 2, axis], second[axis, unit + 2] = slow, -pull / 2
+    return np.concatenate([first.ravel(), np.zeros(8), second.ravel(), np.zeros(2)])
 
 
 @pytest.fixture(scope="session")

@@ -118,17 +118,24 @@ def test_one_policy_on_many_observations_equals_one_by_one():
 def test_dimension_counts_weights_and_biases(inputs, hidden, outputs, dimension):
     spec = PolicySpec(inputs=inputs, outputs=outputs, hidden=hidden)
     assert spec.dimension == dimension
-    assert Policy(spec, initial_theta(spec, "scaled", 1.0, seed=3), Normaliser.identity(spec.inputs)).theta.shape == (dimension,)
+    assert Policy(spec, initial_theta(spec, "scaled", 1.0, seed=3), Normaliser.identity(spec.inputs)).theta.shape == (
+        dimension,
+    )
 
 
 def test_initial_theta_rest_is_at_rest_and_yet_easy_to_wake():
     spec = PolicySpec(inputs=3, outputs=2, hidden=(8,))
     theta = initial_theta(spec, "rest", 4.0, seed=5)
-    assert not theta[: 3 * 8 + 8].any()
-    assert np.abs(theta[32:48]).min() > 0
+    first, second = theta[:24].reshape(8, 3), theta[32:48].reshape(2, 8)
+    assert first[:4].std() == pytest.approx(3.0, rel=0.5)  # features, not read yet
+    assert not second[:, :4].any()
+    assert not first[4:].any()  # amplifiers of what the operator adds to their inputs
+    np.testing.assert_allclose(second[:, 4:] @ second[:, 4:].T, 16.0 * np.eye(2), atol=1e-4)
+    assert not theta[24:32].any()
+    assert not theta[48:].any()
     observations = np.random.default_rng(3).uniform(-1, 1, (50, 3)).astype(np.float32)
     assert not Policy(spec, theta, Normaliser.identity(3)).act(observations).any()
-    theta[:24] += np.float32(0.1)
+    theta[12:24] += np.float32(0.1)
     assert np.abs(Policy(spec, theta, Normaliser.identity(3)).act(observations)).max() > 0.1
 
 
