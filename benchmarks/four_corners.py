@@ -86,7 +86,7 @@ def main() -> int:
         folder = options.out / f"seed{seed}"
         run = _run(config, folder / "esmaml", f"seed {seed} ES-MAML", options.workers)
         control = _run(baseline_config(config), folder / "domain_randomisation", f"seed {seed} DR", options.workers)
-        per_seed.append(compare(run, control, tasks=options.tasks, seed=0, validation_tasks=128))
+        per_seed.append(compare(run, control, tasks=options.tasks, seed=0, validation_tasks=options.tasks))
     rows = _report(per_seed, options.seeds, options.tasks, console)
     reached = _verdict(per_seed, console)
     if options.json is not None:

@@ -68,8 +68,8 @@ def main() -> int:
         print(json.dumps(result, indent=2))
     else:
         print(
-            f"episode of 100 control periods, median: simulator alone {result['simulator_s'] * 1e3:.1f} ms, over the "
-            f"link {result['link_s'] * 1e3:.1f} ms (worst {result['link_max_s'] * 1e3:.1f}), ratio {result['ratio']:.1f}"
+            f"100 control periods, median: simulator alone {result['simulator_s'] * 1e3:.1f} ms, over the link "
+            f"{result['link_s'] * 1e3:.1f} ms (worst {result['link_max_s'] * 1e3:.1f}), ratio {result['ratio']:.1f}"
         )
     return 0
 

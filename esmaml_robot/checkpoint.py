@@ -2,7 +2,7 @@
 
 A run folder holds config.yaml (resolved), checkpoints/<iteration>.safetensors, metrics.jsonl, and what later
 commands add. A checkpoint is one safetensors file: arrays, and a JSON header with the hashes, the resolved
-configuration and a checksum of the arrays. There is no pickle anywhere, so opening a stranger's run is safe.
+configuration and a checksum of both. There is no pickle anywhere, so opening a stranger's run is safe.
 """
 
 from __future__ import annotations
@@ -48,6 +48,13 @@ class RunConfig(BaseModel):
     seed: int = Field(ge=0, lt=2**32)
 
     @property
+    def adaptation(self) -> OperatorConfig:
+        """The operator that adapts the result: the run's own, or hill climbing where it was trained without one."""
+        if self.operator.name == "none":
+            return self.operator.model_copy(update={"name": "hill_climb"})
+        return self.operator
+
+    @property
     def episodes_per_iteration(self) -> int:
         return 2 * self.meta.pairs * (self.operator.build().episodes + 1)
 
@@ -78,9 +85,18 @@ def _checksum(arrays: dict[str, npt.NDArray[Any]]) -> int:
     return crc
 
 
+def _header_checksum(arrays: dict[str, npt.NDArray[Any]], header: dict[str, str]) -> str:
+    """CRC-32 of types and shapes of the arrays and of every entry of the header but this one."""
+    layout = sorted((name, str(a.dtype), list(a.shape)) for name, a in arrays.items())
+    entries = sorted((k, v) for k, v in header.items() if k != "header_crc32")
+    return str(zlib.crc32(json.dumps([layout, entries]).encode()))
+
+
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> Path:
     """Write a checkpoint atomically. Raises PolicyError (theta not finite) or CheckpointError (disk)."""
     policy, state = checkpoint.policy, checkpoint.state
+    for values in (state.theta, state.first, state.second):
+        check_theta(policy.spec, values)
     arrays: dict[str, npt.NDArray[Any]] = {
         "theta": state.theta,
         "mean": state.mean,
@@ -100,6 +116,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> Path:
         "policy_hash": policy.policy_hash,
         "crc32": str(_checksum(arrays)),
     }
+    header["header_crc32"] = _header_checksum(arrays, header)
     return atomic_write_bytes(path, to_safetensors(arrays, metadata=header), error=CheckpointError)
 
 
@@ -116,7 +133,9 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise CheckpointError(f"{path} is damaged or no checkpoint ({error}); {advice}") from error
     if header.get("format") != FORMAT:
         raise CheckpointError(f"{path} has format {header.get('format')!r}, this version reads {FORMAT!r}; {advice}")
-    if sorted(arrays) != sorted(_ARRAYS) or header.get("crc32") != str(_checksum(arrays)):
+    whole = sorted(arrays) == sorted(_ARRAYS) and header.get("crc32") == str(_checksum(arrays))
+    header_sum = _header_checksum(arrays, header)
+    if not whole or header.get("header_crc32") != header_sum:
         raise CheckpointError(f"{path} is damaged: its contents do not match its checksum; {advice}")
     try:
         config = RunConfig.model_validate_json(header["config"])
@@ -141,9 +160,12 @@ class RunFolder:
         self.metrics_file = path / "metrics.jsonl"
         self.checkpoints = path / "checkpoints"
 
-    def create(self, config: RunConfig) -> None:
-        """Make the folder and write config.yaml; CheckpointError if a run is there already."""
-        if self.config_file.exists() or self.newest_file() is not None:
+    def create(self, config: RunConfig, *, again: bool = False) -> None:
+        """Make the folder and write config.yaml; CheckpointError if a run is there already.
+
+        With `again`, a config.yaml without any checkpoint is replaced.
+        """
+        if self.newest_file() is not None or (self.config_file.exists() and not again):
             raise CheckpointError(f"{self.path} holds a run already; add --resume to go on, or choose another --out.")
         make_folder(self.checkpoints, error=CheckpointError)
         text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
@@ -171,8 +193,8 @@ class RunFolder:
 
 
 def config_differences(old: RunConfig, new: RunConfig) -> list[str]:
-    """Keys in which two configurations differ, the episode budget (which a resumed run may raise) left out."""
-    a, b = (c.model_dump(mode="json", exclude={"episodes"}) for c in (old, new))
+    """Keys in which two configurations differ; the episode budget counts, for the learning rate depends on it."""
+    a, b = (c.model_dump(mode="json") for c in (old, new))
     return sorted(k for k in a if a[k] != b[k])
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import multiprocessing
 import multiprocessing.connection
 import signal
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -118,6 +119,19 @@ def _serve(link: multiprocessing.connection.Connection, config: RunConfig, facto
                 link.send((*runner.run(params, iteration, first, last), None))
             except EsmamlError as error:
                 link.send((None, 0, error))
+            except Exception as error:
+                # the parent can only say what it is told: a restart would meet the same fault again
+                where = traceback.extract_tb(error.__traceback__)[-1]
+                link.send(
+                    (
+                        None,
+                        0,
+                        EsmamlError(
+                            f"items {first} to {last - 1} of iteration {iteration} failed in {where.name} "
+                            f"({where.filename}:{where.lineno}): {type(error).__name__}: {error}"
+                        ),
+                    )
+                )
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return  # the parent closed the link: the run is over
 

@@ -214,8 +214,8 @@ def initial_theta(spec: PolicySpec, scheme: InitialScheme, gain: float, seed: in
     zeros: all zero.
     scaled: weights N(0, gain^2 / in), biases zero, in every layer.
     rest: the robot rests whatever it observes, and yet a small perturbation moves it, which is what an operator
-        explores with. Half of the first hidden layer has input weights N(0, FEATURE_SCALE^2) and is not read yet: features
-        for the outer loop to pick up. The other half has input weights zero and is read with weights gain times
+        explores with. Half of the first hidden layer has input weights N(0, FEATURE_SCALE^2) and is not read yet:
+        features for the outer loop to pick up. The other half has input weights zero and is read with gain times
         orthonormal rows (Saxe, McClelland, Ganguli, ICLR 2014): it amplifies perturbations of its inputs. Layers above
         are orthonormal. Without a hidden layer it is zeros.
     """

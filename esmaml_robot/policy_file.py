@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,11 @@ class StoredPolicy:
     origin: dict[str, Any]
 
 
+def _header_checksum(header: dict[str, str]) -> str:
+    """CRC-32 of every entry of the header but this one; the policy hash covers the arrays."""
+    return str(zlib.crc32(json.dumps(sorted((k, v) for k, v in header.items() if k != "header_crc32")).encode()))
+
+
 def save_policy(path: Path, stored: StoredPolicy) -> Path:
     """Write the policy atomically. Raises CheckpointError (disk)."""
     policy = stored.policy
@@ -45,6 +51,7 @@ def save_policy(path: Path, stored: StoredPolicy) -> Path:
         "policy_hash": policy.policy_hash,
         "origin": json.dumps(stored.origin, sort_keys=True),
     }
+    header["header_crc32"] = _header_checksum(header)
     return atomic_write_bytes(path, to_safetensors(arrays, metadata=header), error=CheckpointError)
 
 
@@ -64,10 +71,15 @@ def load_policy(path: Path) -> StoredPolicy:
         policy = Policy(spec, arrays["theta"], normaliser)
         origin = json.loads(header["origin"])
         stored = StoredPolicy(policy, header["robot"], header["spec_hash"], origin)
-    except (SafetensorError, OSError, ValueError, KeyError, ValidationError) as error:
+    except ValidationError as error:  # its own text has several lines
+        raise CheckpointError(f"{path} is damaged or of another version: it names no policy; {advice}") from error
+    except (SafetensorError, OSError, ValueError, KeyError) as error:
         raise CheckpointError(f"{path} is damaged or no policy file ({error}); {advice}") from error
     except PolicyError as error:
         raise CheckpointError(f"{path}: {error}") from error
     if policy.policy_hash != header.get("policy_hash"):
         raise CheckpointError(f"{path} is damaged: its policy hash does not match its parameters; {advice}")
+    header_sum = _header_checksum(header)
+    if header.get("header_crc32") != header_sum:
+        raise CheckpointError(f"{path} is damaged: its header does not match its checksum; {advice}")
     return stored

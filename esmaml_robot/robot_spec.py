@@ -260,10 +260,26 @@ def _allowed_keys(root: type[BaseModel], keys: list[Any]) -> list[str]:
     return sorted({field for model in models for field in model.model_fields})
 
 
+class _Loader(yaml.SafeLoader):
+    """SafeLoader that refuses a key given twice, of which YAML would silently keep the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if isinstance(key, str) and key in seen:
+                raise yaml.constructor.ConstructorError(
+                    problem=f"key {key!r} is given twice", problem_mark=key_node.start_mark
+                )
+            if isinstance(key, str):
+                seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
 def parse_robot(text: str, path: str) -> RobotSpec:
     """Parse and check the text of a robot file; `path` is what errors call it. Raises ConfigError."""
     try:
-        raw = yaml.safe_load(text)
+        raw = yaml.load(text, Loader=_Loader)
     except (yaml.YAMLError, ValueError) as error:  # ValueError: a date or a number that PyYAML finds and cannot build
         mark = getattr(error, "problem_mark", None)
         where = f" line {mark.line + 1}" if mark else ""

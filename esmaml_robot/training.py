@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 
@@ -67,7 +67,7 @@ def train(
             )
         checkpoint = Checkpoint(config, checkpoint.state, checkpoint.normaliser)
     else:
-        folder.create(config)
+        folder.create(config, again=resume)  # a run that was killed before its first checkpoint begins anew
         theta = initial_theta(config.policy, config.initial, config.initial_gain, config.seed)
         checkpoint = Checkpoint(config, meta.start(theta), Normaliser.identity(config.policy.inputs))
         save_checkpoint(folder.checkpoint_file(0), checkpoint)
@@ -88,13 +88,14 @@ def train(
             state = meta.tell(config.meta, state, items, outcome.values, outcome.episodes, progress)
 
             checkpoint = Checkpoint(config, state, checkpoint.normaliser)
+            # before the checkpoint: a line too many is dropped on resume, a line too few would be lost
+            row = _metrics(state, outcome.values)
+            _write_line(metrics, json.dumps(row), folder)
             now = time.monotonic()
             if now - saved >= checkpoint_seconds or state.iteration >= config.iterations:
                 saved = now
                 save_checkpoint(folder.checkpoint_file(state.iteration), checkpoint)
                 folder.keep_newest(KEPT_CHECKPOINTS)
-            row = _metrics(state, outcome.values)
-            metrics.write(json.dumps(row) + "\n")
             if on_progress is not None:
                 seconds = now - started
                 on_progress(
@@ -103,6 +104,15 @@ def train(
                     )
                 )
     return checkpoint
+
+
+def _write_line(file: TextIO, line: str, folder: RunFolder) -> None:
+    try:
+        file.write(line + "\n")
+    except OSError as error:
+        raise CheckpointError(
+            f"cannot write {folder.metrics_file}: {error.strerror}; free some space, then go on with --resume."
+        ) from error
 
 
 def _metrics(state: meta.MetaState, values: Any) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,7 @@ from esmaml_robot.signals import Signals
 from .plant import BatchedPlant
 
 I32 = npt.NDArray[np.int32]
+Bool = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,17 @@ class Tick:
     index: int
     sensor_counts: I32
     commands: I32
+
+
+def _stop_broken(values: npt.NDArray[Any], valid: Bool, running: Bool) -> tuple[npt.NDArray[Any], bool]:
+    """`values` (signals, B) with zeros for what is not finite, its rows marked in `valid` and `running`; all finite?"""
+    finite = np.isfinite(values)
+    if finite.all():
+        return values, True
+    broken = ~finite.all(axis=0) & running
+    valid &= ~broken
+    running &= ~broken
+    return np.where(finite, values, values.dtype.type(0)), False
 
 
 def run_episodes(
@@ -36,7 +49,7 @@ def run_episodes(
 ) -> EpisodeBatch:
     """Run one episode per task, all side by side; rows do not influence one another.
 
-    A row that yields a value that is not finite is invalid: its return is NaN and it is stopped.
+    A row whose policy or body yields a value that is not finite is invalid: its return is NaN and it is stopped.
     """
     spec = signals.spec
     batch = len(tasks)
@@ -50,19 +63,15 @@ def run_episodes(
     all_running = True
     after_abort = np.float32(spec.reward.after_abort)
     for tick in range(spec.episode.steps):
-        action = policies.act(signals.observe(si))
+        action, whole = _stop_broken(policies.act(signals.observe(si)), valid, running)
+        all_running &= whole
         commands = signals.limit(signals.to_counts(action), commands)
         if not all_running:
             commands = np.where(running, commands, signals.safe)
         if record is not None:
             record(Tick(tick, counts, commands))
-        truth = plant.step(signals.commands_si(commands))
-        if not np.isfinite(truth).all():
-            broken = ~np.isfinite(truth).all(axis=0) & running
-            valid &= ~broken
-            running &= ~broken
-            truth = np.where(np.isfinite(truth), truth, 0.0)
-            all_running = False
+        truth, whole = _stop_broken(plant.step(signals.commands_si(commands)), valid, running)
+        all_running &= whole
         counts = signals.quantise(truth)
         previous, si = si, signals.to_si(counts)
         reward = signals.reward(si, previous, commands)

@@ -98,7 +98,7 @@ def adapt_on_robot(
     check_robot(checkpoint, spec)
     virtual = parse_sim_port(port) is not None
     policy = checkpoint.policy
-    config = SessionConfig(checkpoint.config.operator, seed, policy.policy_hash, spec.spec_hash)
+    config = SessionConfig(checkpoint.config.adaptation, seed, policy.policy_hash, spec.spec_hash)
     folder = run / SESSIONS / name
     with (
         AdaptationSession(folder, spec, policy, config, resume=resume) as session,

@@ -69,7 +69,7 @@ def compare(
             f"{family.spec.name} now has {family.spec.spec_hash}; train again for this one."
         )
     choosing = validation_tasks or tasks
-    operator = config.operator
+    operator = config.adaptation
 
     def line(label: str, policy: Policy, chosen: OperatorConfig, episodes: int) -> Row:
         before, after = score(family, policy, chosen, "test", tasks, seed).summary()
@@ -79,9 +79,8 @@ def compare(
         sigma, _ = best_sigma(family, policy, operator, grid, choosing, seed + 1)
         return line(label, policy, operator.model_copy(update={"sigma": sigma}), episodes)
 
-    if operator.name == "none":
-        operator = operator.model_copy(update={"name": "hill_climb"})
-    rows = [line("ES-MAML", run.policy, operator, run.state.episodes)]
+    label = "domain randomisation (this run)" if config.operator.name == "none" else "ES-MAML"
+    rows = [line(label, run.policy, operator, run.state.episodes)]
     if beside is not None:
         episodes = beside.state.episodes
         rows.append(line("domain randomisation", beside.policy, operator, episodes))
@@ -140,4 +139,4 @@ def evaluate(
     if as_json:
         print_json([row.to_json() for row in rows])
     else:
-        out.print(comparison_table(rows, tasks, checkpoint.config.operator.build().episodes))
+        out.print(comparison_table(rows, tasks, checkpoint.config.adaptation.build().episodes))

@@ -133,8 +133,8 @@ class BoardProcess:
     def serve(self, stop_fds: Sequence[int] = ()) -> None:
         """Answer plant requests until the firmware ends, or until one of `stop_fds` is readable or closed.
 
-        Told to stop while the actuators have torque, it goes on until the firmware's watchdog has released them: a robot
-        does not vanish because its host did.
+        Told to stop while the actuators have torque, it goes on until the firmware's watchdog has released them: a
+        robot does not vanish because its host did.
         """
         poller = select.poll()
         poller.register(self._socket, select.POLLIN)

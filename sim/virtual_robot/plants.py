@@ -7,6 +7,7 @@ robot in training. The task is a test task that the host program is never told: 
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import numpy as np
@@ -63,8 +64,11 @@ def make_plant(spec: RobotSpec, seed: int, task_json: str | None) -> FamilyPlant
     if task_json is not None:
         try:
             given = {k: float(v) for k, v in json.loads(task_json).items()}
-        except (ValueError, TypeError, AttributeError) as error:
+        except (ValueError, TypeError, AttributeError, OverflowError) as error:
             raise ConfigError(f"task {task_json!r} is not a JSON object of numbers: {error}") from error
+        strange = sorted(k for k, v in given.items() if not math.isfinite(v))
+        if strange:
+            raise ConfigError(f"task key {strange[0]!r} is {given[strange[0]]}; a finite number is needed.")
         unknown = sorted(set(given) - set(task.parameters))
         if unknown:
             raise ConfigError(f"task key {unknown[0]!r} is unknown; known: {', '.join(sorted(task.parameters))}.")

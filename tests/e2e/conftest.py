@@ -35,7 +35,7 @@ def seeking_theta():
     """A meta-policy written by hand, so that tests of the link need no training run.
 
     On each axis a = 4 tanh(3 x) - B tanh(0.8 x), x in units of 2.5 m, with B such that a = 0 at x = 0.8, which is 2 m:
-    the middle is unstable and the four corners attract, so a small perturbation decides to which of them the rover goes.
+    the middle is unstable and the four corners attract, so a small perturbation decides to which one the rover goes.
     """
     slow, fast, push, corner = 0.8, 3.0, 4.0, 0.8
     pull = push * math.tanh(fast * corner) / math.tanh(slow * corner)

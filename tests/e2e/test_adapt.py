@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from esmaml_robot.adaptation import OperatorConfig
 from esmaml_robot.adaptation.base import Proposals, materialise
 from esmaml_robot.checkpoint import RunFolder
 from esmaml_robot.deployment.journal import read_journal
@@ -106,3 +107,10 @@ def test_resuming_a_finished_session_runs_nothing_and_changes_nothing(esmaml, ma
     again = json.loads(esmaml("adapt", run, "--port", "sim://rover_uno?seed=1", "--resume", "--json").stdout)
     assert again["returns"] == first["returns"]
     assert load_policy(run / "adapted" / "robot" / "adapted.safetensors").policy.theta.tobytes() == theta.tobytes()
+
+
+def test_a_run_trained_without_an_operator_is_adapted_by_hill_climbing(esmaml, make_run, tmp_path):
+    operator = OperatorConfig(name="none", queries=2, sigma=0.1)
+    run = make_run(tmp_path / "run", operator=operator)
+    result = json.loads(esmaml("adapt", run, "--port", "sim://rover_uno?seed=1", "--json").stdout)
+    assert result["episodes"] == 3

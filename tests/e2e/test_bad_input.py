@@ -11,8 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
+from esmaml_robot import checkpoint
 from esmaml_robot.checkpoint import RunFolder
 from esmaml_robot.robot_spec import load_robot
 from firmware_export.build import build_host_firmware
@@ -68,17 +70,14 @@ def test_corrupt_checkpoint(esmaml, run):
 
 
 def test_nan_in_theta(esmaml, run):
-    # a file that is whole, checksum and all, but holds a NaN: written by something else than this package
-    import esmaml_robot.checkpoint as checkpoint
-
+    # a file that is whole, checksums and all, but holds a NaN: not written by this version
     file = RunFolder(run).newest_file()
-    from safetensors import safe_open
-
     with safe_open(file, framework="numpy") as opened:
         header = opened.metadata()
     arrays = load_file(file)
     arrays["mean"][7] = np.nan
     header["crc32"] = str(checkpoint._checksum(arrays))
+    header["header_crc32"] = checkpoint._header_checksum(arrays, header)
     save_file(arrays, file, metadata=header)
     before = contents(run)
     refused(esmaml, "export", run, "--meta", code=5, says=["theta[7] is nan", "earlier checkpoint"])
@@ -107,11 +106,11 @@ def test_sim_port_that_is_wrong(esmaml, run, port, part):
 @pytest.fixture
 def robot_on_the_desk(run, tmp_path):
     """A virtual robot that stays plugged in, at a path as a real one has."""
-    checkpoint = RunFolder(run).newest()
+    policy = RunFolder(run).newest().policy
     spec = load_robot("rover_uno")
     folder = tmp_path / "firmware"
     folder.mkdir()
-    write_policy_c(checkpoint.policy, spec, folder)
+    write_policy_c(policy, spec, folder)
     write_robot_c(spec, folder)
     with VirtualRobot("rover_uno", build_host_firmware(folder, folder / "firmware"), seed=1) as robot:
         yield robot.port

@@ -36,7 +36,9 @@ NAMES = {"policy.onnx", "policy.h", "policy.c", "export.json"}
 
 def make_policy(seed=1, scale=1.0, hidden=(8,)):
     spec = PolicySpec(inputs=2, outputs=2, hidden=hidden)
-    return Policy(spec, directions.directions([seed], spec.dimension)[0] * np.float32(scale), Normaliser.identity(spec.inputs))
+    return Policy(
+        spec, directions.directions([seed], spec.dimension)[0] * np.float32(scale), Normaliser.identity(spec.inputs)
+    )
 
 
 def contents(folder):

@@ -1,0 +1,167 @@
+"""Training options out of preset and flags, and the parts of a sim:// port."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from esmaml_robot.adaptation.none import NoAdaptation
+from esmaml_robot.cli.ports import SimPort, parse_sim_port, real_port
+from esmaml_robot.cli.settings import baseline_config, run_config
+from esmaml_robot.errors import ConfigError
+from esmaml_robot.policy import Normaliser, Policy, PolicySpec
+from esmaml_robot.robot_spec import load_robot
+from sim.tasks import FAMILIES
+from sim.tasks.presets import PRESETS
+
+SPEC = load_robot("rover_uno")
+
+
+def config(*settings, **options):
+    return run_config("four_corners", SPEC, seed=options.pop("seed", 0), settings=settings, **options)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_has_a_preset_that_holds(family):
+    spec = load_robot(FAMILIES[family].robot)
+    one = run_config(family, spec, seed=5)
+    assert (one.family, one.robot, one.spec_hash, one.seed) == (family, spec.name, spec.spec_hash, 5)
+    assert one.policy.dimension == 42
+    assert one.operator.build().episodes == 21
+    assert one.episodes == PRESETS[family]["episodes"]
+
+
+def test_flags_override_the_preset():
+    assert config(episodes=77).episodes == 77
+    assert config(policy="linear").policy.hidden == ()
+    assert config(policy="mlp").policy.hidden == (8,)
+    assert config(policy="mlp:16-4").policy.hidden == (16, 4)
+
+
+def test_settings_override_flags_and_preset():
+    one = config(
+        "operator.sigma=0.25",
+        "meta.pairs=7",
+        "policy.hidden=[3, 5]",
+        "initial=scaled",
+        "operator.normalise=false",
+        "meta.learning_rate_final=null",
+        "episodes=500",
+        "meta.pairs=9",
+        episodes=77,
+        policy="linear",
+    )
+    assert one.operator.sigma == 0.25
+    assert one.meta.pairs == 9  # the last one wins
+    assert one.policy.hidden == (3, 5)
+    assert one.initial == "scaled"
+    assert one.operator.normalise is False
+    assert one.meta.learning_rate_final is None
+    assert one.episodes == 500
+    assert one.operator.queries == PRESETS["four_corners"]["operator"]["queries"]
+
+
+def test_the_preset_itself_is_not_changed():
+    before = repr(PRESETS)
+    config("operator.sigma=9", "policy.hidden=[1]", policy="linear", episodes=1)
+    assert repr(PRESETS) == before
+    assert config().operator.sigma == PRESETS["four_corners"]["operator"]["sigma"]
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("operator.sigma", "expected key=value, for example --set operator.sigma=0.2"),
+        ("", "expected key=value"),
+        ("operator.sigma=[1", "is not a number, a word or a [list]"),
+        ("operator.sigma=2020-13-45", "is not a number, a word or a [list]"),
+        ("operator.sigma.x=1", "'sigma' is not a group of settings"),
+        ("operator.sigma=wide", "training option operator.sigma"),
+        ("operator.sigma=-1", "training option operator.sigma"),
+        ("operator.sigma=.nan", "training option operator.sigma"),
+        ("operator.sgima=0.1", "training option operator.sgima"),
+        ("operator.name=magic", "training option operator.name"),
+        ("operator=5", "training option operator"),
+        ("colour=red", "training option colour"),
+        ("colour.depth=3", "training option colour"),
+        ("=3", "training option"),
+        ("meta.pairs=1.5", "training option meta.pairs"),
+        ("policy.hidden=[0]", "training option policy.hidden.0"),
+        ("seed=-1", "training option seed"),
+    ],
+)
+def test_bad_settings_are_one_line_that_names_them(setting, words):
+    with pytest.raises(ConfigError) as caught:
+        config(setting)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("policy", ["mlp:", "mlp:a", "mlp:8,8", "cnn", ""])
+def test_bad_policies(policy):
+    with pytest.raises(ConfigError, match=re.escape(f"--policy {policy!r}")):
+        config(policy=policy)
+
+
+def test_the_baseline_differs_in_the_operator_only():
+    one = config()
+    baseline = baseline_config(one)
+    assert isinstance(baseline.operator.build(), NoAdaptation)
+    assert baseline.model_dump(exclude={"operator"}) == one.model_dump(exclude={"operator"})
+    assert baseline.iterations == pytest.approx(one.iterations * 22, rel=0.01)
+
+
+# --- ports
+
+
+@pytest.mark.parametrize("url", ["/dev/ttyACM0", "COM3", "socket://host:4000", "simple", "rfc2217://h:1?sim:"])
+def test_other_ports_are_left_to_pyserial(url):
+    assert parse_sim_port(url) is None
+
+
+def test_parts_of_a_sim_port():
+    assert parse_sim_port("sim://rover_uno") == SimPort("rover_uno", 0, None, False, None, None)
+    url = "sim://rover_uno?seed=4294967295&board=host&task=%7B%22goal_x%22%3A1%7D&paced=1&unplug_at=3:40&log=/tmp/l"
+    expected = SimPort("rover_uno", 2**32 - 1, '{"goal_x":1}', True, "3:40", Path("/tmp/l"))
+    assert parse_sim_port(url) == expected
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("sim:", "names no robot; expected for example sim://rover_uno?seed=3"),
+        ("sim://", "names no robot"),
+        ("sim:rover_uno", "names no robot"),
+        ("sim://?seed=1", "names no robot"),
+        ("sim://[rover", "is no URL"),
+        ("sim://rover_uno?sede=1", "unknown key 'sede'; known: seed, board"),
+        ("sim://rover_uno?seed", "seed is '', not a whole number"),
+        ("sim://rover_uno?seed=x", "seed is 'x', not a whole number"),
+        ("sim://rover_uno?seed=1.5", "seed is '1.5', not a whole number"),
+        ("sim://rover_uno?seed=-1", "seed must be 0 to 4294967295"),
+        ("sim://rover_uno?seed=4294967296", "seed must be 0 to 4294967295"),
+        ("sim://rover_uno?board=moon", "board 'moon' is not there yet; known: host"),
+        ("sim://rover_uno?paced=yes", "paced is 'yes'; it is 0"),
+    ],
+)
+def test_bad_sim_ports_are_one_line_that_names_them(url, words):
+    with pytest.raises(ConfigError) as caught:
+        parse_sim_port(url)
+    assert words in str(caught.value)
+    assert repr(url) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_port_of_another_robot_is_refused_before_anything_is_built(tmp_path):
+    spec = PolicySpec(inputs=2, outputs=2)
+    policy = Policy(spec, [0.0] * spec.dimension, Normaliser.identity(2))
+    with (
+        pytest.raises(ConfigError, match="is a rover_nav, the robot asked for is rover_uno"),
+        real_port("sim://rover_nav?seed=1", SPEC, policy, tmp_path / "build"),
+    ):
+        pass
+    assert list(tmp_path.iterdir()) == []
+    with real_port("/dev/ttyACM0", SPEC, policy, tmp_path / "build") as port:
+        assert port == "/dev/ttyACM0"

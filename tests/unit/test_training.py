@@ -1,0 +1,326 @@
+"""Whole training runs in the real simulator: the bits depend on the configuration alone, whatever happens meanwhile."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from esmaml_robot import meta
+from esmaml_robot.checkpoint import RunConfig, RunFolder
+from esmaml_robot.cli.settings import run_config
+from esmaml_robot.errors import CheckpointError, EsmamlError, PolicyError
+from esmaml_robot.evaluation import EpisodeBatch, Task
+from esmaml_robot.executors import InProcess, LocalProcesses, make_executor
+from esmaml_robot.policy import initial_theta
+from esmaml_robot.robot_spec import load_robot
+from esmaml_robot.training import train
+from sim.tasks import make_family
+
+F = np.float32
+SETTINGS = ("meta.pairs=4", "operator.queries=3", "policy.hidden=[4]", "meta.averaging=3")
+EPISODES = 200  # five iterations of 4 pairs, 2 halves, 3 + 2 episodes
+COMMAND = "from esmaml_robot.cli.main import run; run()"
+
+
+def config(episodes=EPISODES, seed=1, *more):
+    return run_config(
+        "four_corners", load_robot("rover_uno"), seed=seed, episodes=episodes, settings=(*SETTINGS, *more)
+    )
+
+
+def end(folder):
+    """What a run came to: arrays of its newest checkpoint, and its metrics."""
+    state = RunFolder(folder).newest().state
+    arrays = [a.tobytes() for a in (state.theta, state.mean, state.first, state.second)]
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return arrays, state.iteration, state.episodes, rows
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("undisturbed") / "run"
+    train(config(), RunFolder(folder), make_family)
+    return end(folder)
+
+
+def test_a_run_learns_something_and_writes_it_down(undisturbed):
+    _, iteration, episodes, rows = undisturbed
+    assert iteration == 5
+    assert episodes == EPISODES
+    assert [r["iteration"] for r in rows] == [1, 2, 3, 4, 5]
+    assert [r["episodes"] for r in rows] == [40, 80, 120, 160, 200]
+    assert {r["failed"] for r in rows} == {0}
+    assert all(-800 <= r["mean_return"] < 0 for r in rows)
+    assert len({r["theta_norm"] for r in rows}) == 5
+
+
+@pytest.mark.parametrize("workers", [2, 3])
+def test_any_number_of_workers_gives_the_same_bits(tmp_path, undisturbed, workers):
+    seen = []
+    train(config(), RunFolder(tmp_path / "run"), make_family, workers=workers, on_progress=seen.append)
+    assert end(tmp_path / "run") == undisturbed
+    assert [p.iteration for p in seen] == [1, 2, 3, 4, 5]
+    assert seen[-1].iterations == 5
+
+
+def test_another_seed_gives_another_policy(tmp_path, undisturbed):
+    train(config(seed=2), RunFolder(tmp_path / "run"), make_family)
+    assert end(tmp_path / "run")[0] != undisturbed[0]
+
+
+class Interrupted(Exception):
+    pass
+
+
+@pytest.mark.parametrize("after", [1, 3, 5])
+@pytest.mark.parametrize("seconds", [0.0, 1e9])
+def test_interrupted_and_resumed_is_undisturbed(tmp_path, undisturbed, after, seconds):
+    def stop(progress):
+        if progress.iteration == after:
+            raise Interrupted
+
+    folder = RunFolder(tmp_path / "run")
+    with pytest.raises(Interrupted):
+        train(config(), folder, make_family, checkpoint_seconds=seconds, on_progress=stop)
+    assert folder.newest().state.iteration == (after if seconds == 0.0 or after == 5 else 0)
+    train(config(), folder, make_family, resume=True)
+    assert end(tmp_path / "run") == undisturbed
+
+
+def test_resuming_a_finished_run_changes_nothing(tmp_path, undisturbed):
+    folder = RunFolder(tmp_path / "run")
+    for resume in (False, True, True):
+        train(config(), folder, make_family, resume=resume)
+    assert end(tmp_path / "run") == undisturbed
+
+
+def test_stopped_right_after_a_checkpoint_loses_no_line(tmp_path, undisturbed):
+    class Stopping(RunFolder):
+        def keep_newest(self, count):  # called when a checkpoint is on disk
+            super().keep_newest(count)
+            if self.newest().state.iteration == 3:
+                raise Interrupted
+
+    with pytest.raises(Interrupted):
+        train(config(), Stopping(tmp_path / "run"), make_family, checkpoint_seconds=0.0)
+    train(config(), RunFolder(tmp_path / "run"), make_family, resume=True)
+    assert end(tmp_path / "run") == undisturbed
+
+
+def test_stopped_before_the_first_checkpoint_can_be_resumed(tmp_path, undisturbed):
+    folder = RunFolder(tmp_path / "run")
+    folder.create(config())
+    with pytest.raises(CheckpointError, match="add --resume"):
+        train(config(), folder, make_family)
+    train(config(), folder, make_family, resume=True)
+    assert end(tmp_path / "run") == undisturbed
+
+
+def test_a_torn_metrics_line_is_written_again(tmp_path, undisturbed):
+    folder = RunFolder(tmp_path / "run")
+
+    def stop(progress):
+        if progress.iteration == 3:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        train(config(), folder, make_family, checkpoint_seconds=1e9, on_progress=stop)
+    with folder.metrics_file.open("a") as file:
+        file.write('{"iteration": 4, "epis')
+    train(config(), folder, make_family, resume=True)
+    assert end(tmp_path / "run") == undisturbed
+
+
+def test_a_run_is_not_overwritten_nor_resumed_with_other_settings(tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    train(config(40), folder, make_family)
+    files = {p: p.read_bytes() for p in (tmp_path / "run").rglob("*") if p.is_file()}
+    with pytest.raises(CheckpointError, match="holds a run already; add --resume to go on, or choose another --out"):
+        train(config(40), folder, make_family)
+    for other, key in [
+        (config(40, 9), "seed"),
+        (config(80), "episodes"),  # the learning rate's schedule depends on it
+        (config(40, 1, "operator.sigma=0.3"), "operator"),
+        (config(40, 1, "meta.sigma=0.3"), "meta"),
+        (config(40, 1, "policy.hidden=[5]"), "policy"),
+    ]:
+        with pytest.raises(CheckpointError, match=rf"made with other settings \({key}\)"):
+            train(other, folder, make_family, resume=True)
+    assert {p: p.read_bytes() for p in (tmp_path / "run").rglob("*") if p.is_file()} == files
+
+
+# --- killed
+
+
+def arguments(folder, *more):
+    sets = [f"--set={s}" for s in SETTINGS]
+    head = ["train", "four_corners", "--out", str(folder), "--seed", "1", "--episodes", "1600", "--workers", "2"]
+    return [sys.executable, "-c", COMMAND, *head, *sets, *more]
+
+
+def test_killed_by_sigkill_and_resumed_is_undisturbed(tmp_path):
+    train(config(1600), RunFolder(tmp_path / "whole"), make_family, workers=2)
+    folder = tmp_path / "run"
+    process = subprocess.Popen(arguments(folder), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    metrics, deadline = folder / "metrics.jsonl", time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        if metrics.exists() and metrics.read_text().count("\n") >= 5:
+            break
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGKILL, said.decode()  # it was still at it
+    assert RunFolder(folder).newest().state.iteration < 40
+    done = subprocess.run(arguments(folder, "--resume"), capture_output=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+    assert end(folder) == end(tmp_path / "whole")
+    assert len(end(folder)[3]) == 40
+
+
+def kill_one(processes, number):
+    os.kill(processes.process_ids[number], signal.SIGKILL)
+
+
+def test_a_killed_worker_changes_nothing():
+    one = config()
+    theta = initial_theta(one.policy, one.initial, one.initial_gain, one.seed)
+    with InProcess(one, make_family) as alone:
+        expected = [alone.run(theta, i) for i in range(4)]
+    with LocalProcesses(one, make_family, 2) as workers:
+        first = workers.process_ids
+        assert len(set(first)) == 2
+        found = [workers.run(theta, 0)]
+        kill_one(workers, 0)  # between two iterations
+        found.append(workers.run(theta, 1))
+        assert workers.process_ids[0] != first[0]
+        assert workers.process_ids[1] == first[1]
+        for iteration, delay in ((2, 0.0), (3, 0.01)):  # while it works
+            timer = threading.Timer(delay, kill_one, (workers, 1))
+            timer.start()
+            found.append(workers.run(theta, iteration))
+            timer.join()
+    for a, b in zip(found, expected, strict=True):
+        assert a.values.tobytes() == b.values.tobytes()
+        assert a.episodes == b.episodes
+
+
+def test_workers_are_gone_when_the_executor_is_closed():
+    with LocalProcesses(config(), make_family, 2) as workers:
+        ids = workers.process_ids
+        workers.run(initial_theta(config().policy, "rest", 4.0, 1), 0)
+    for pid in ids:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
+def test_more_workers_than_items():
+    assert isinstance(make_executor(config(), make_family, 1), InProcess)
+    one = config(100, 1, "meta.pairs=1")
+    with LocalProcesses(one, toy_family, 5) as workers:
+        assert len(workers.process_ids) == 2
+        found = workers.run(np.zeros(one.policy.dimension, F), 0)
+    with InProcess(one, toy_family) as alone:
+        assert found.values.tobytes() == alone.run(np.zeros(one.policy.dimension, F), 0).values.tobytes()
+
+
+# --- a family that fails
+
+
+class Toy:
+    """Returns that are a function of parameters and task; a task in `broken` fails, as a simulation that blew up."""
+
+    name = "toy"
+
+    def __init__(self, broken=()):
+        self.broken = set(broken)
+
+    def sample(self, split, seed):
+        return Task("toy", {"index": float(seed), "goal": (seed % 100) / 100})
+
+    def evaluate(self, policy, normaliser, params, tasks, episode_seeds):
+        goals = np.array([t.parameters["goal"] for t in tasks])
+        returns = -((params.astype(np.float64) - goals[:, None]) ** 2).sum(axis=1)
+        valid = np.array([t.parameters["index"] not in self.broken for t in tasks])
+        values = np.where(valid, returns, np.nan).astype(F)
+        return EpisodeBatch(values, np.ones(len(values), np.int32), valid)
+
+
+def toy_family(name):
+    return Toy()
+
+
+def raising_family(name):
+    class Raising(Toy):
+        def evaluate(self, *args):
+            raise PolicyError("the task family is out of order.")
+
+    return Raising()
+
+
+def dying_family(name):
+    os._exit(9)
+
+
+@pytest.mark.parametrize("operator", ["hill_climb", "none"])
+def test_a_failed_episode_costs_its_pair_only(tmp_path, operator):
+    one = config(40, 1, f"operator.name={operator}", "meta.pairs=4")
+    one = one.model_copy(update={"episodes": one.episodes_per_iteration})
+    items = meta.work_items(one.meta, one.seed, 0)
+    broken = float(items[2].task_index)  # of pair 1
+    folder = RunFolder(tmp_path / "run")
+    state = train(one, folder, lambda name: Toy({broken})).state
+    rows = end(tmp_path / "run")[3]
+    assert [r["failed"] for r in rows] == [2]
+    assert np.isfinite(state.theta).all()
+
+    # the same by hand: the values of the other three pairs in a step of their own
+    with InProcess(one, toy_family) as whole:
+        values = whole.run(initial_theta(one.policy, one.initial, one.initial_gain, one.seed), 0).values
+    kept = [0, 1, 4, 5, 6, 7]
+    start = meta.start(initial_theta(one.policy, one.initial, one.initial_gain, one.seed))
+    expected = meta.tell(one.meta, start, [items[i] for i in kept], values[kept], 0)
+    assert state.theta.tobytes() == expected.theta.tobytes()
+
+
+def test_when_every_pair_fails_the_run_says_so_and_keeps_its_checkpoint(tmp_path):
+    class AllBroken(Toy):
+        def sample(self, split, seed):
+            self.broken.add(float(seed))
+            return super().sample(split, seed)
+
+    folder = RunFolder(tmp_path / "run")
+    with pytest.raises(PolicyError, match="iteration 0: every pair has a failed episode"):
+        train(config(), folder, lambda name: AllBroken())
+    assert folder.newest().state.iteration == 0
+
+
+def test_an_error_in_a_worker_arrives_as_it_is():
+    with (
+        LocalProcesses(config(), raising_family, 2) as workers,
+        pytest.raises(PolicyError, match="the task family is out of order"),
+    ):
+        workers.run(np.zeros(config().policy.dimension, F), 0)
+
+
+@pytest.mark.slow
+def test_workers_that_always_die_end_the_run_with_advice():
+    with (
+        LocalProcesses(config(), dying_family, 1) as workers,
+        pytest.raises(EsmamlError, match=r"workers died \d+ times, last in iteration 7 \(exit code 9\).*--workers 1"),
+    ):
+        workers.run(np.zeros(config().policy.dimension, F), 7)
+
+
+def test_run_config_is_read_back_from_a_checkpoint(tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    train(config(40), folder, make_family)
+    assert folder.newest().config == config(40)
+    assert isinstance(folder.newest().config, RunConfig)
