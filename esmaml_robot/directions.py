@@ -25,6 +25,7 @@ F32 = npt.NDArray[np.float32]
 _ROTATIONS = (13, 15, 26, 6, 17, 29, 16, 24)
 _PARITY = 0x1BD11BDA
 _ROUNDS = 20
+_MASK = 0xFFFFFFFF
 
 #: Second key word of each use; keeps streams of one seed apart. DIRECTION is shared with the C runtime.
 FOLD, DIRECTION, UNIFORM = 0x464F4C44, 0x44495245, 0x554E4946
@@ -75,18 +76,32 @@ def threefry2x32(
     return x0, x1
 
 
+def _threefry_one(key: tuple[int, int], counter: tuple[int, int]) -> tuple[int, int]:
+    """`threefry2x32` of plain integers: for a single block five times faster than arrays of one element."""
+    ks = (key[0], key[1], key[0] ^ key[1] ^ _PARITY)
+    x0, x1 = (counter[0] + ks[0]) & _MASK, (counter[1] + ks[1]) & _MASK
+    for r in range(_ROUNDS):
+        n = _ROTATIONS[r % 8]
+        x0 = (x0 + x1) & _MASK
+        x1 = (((x1 << n) & _MASK) | (x1 >> (32 - n))) ^ x0
+        if r % 4 == 3:
+            j = r // 4 + 1
+            x0 = (x0 + ks[j % 3]) & _MASK
+            x1 = (x1 + ks[(j + 1) % 3] + j) & _MASK
+    return x0, x1
+
+
 def fold(seed: int, *places: int) -> int:
     """A new 32-bit seed out of `seed` and any number of non-negative integers that say where it is used."""
     for place in places:
-        x0, _ = threefry2x32((seed & 0xFFFFFFFF, FOLD), (place & 0xFFFFFFFF, (place >> 32) & 0xFFFFFFFF))
-        seed = int(x0[0])
+        seed, _ = _threefry_one((seed & _MASK, FOLD), (place & _MASK, (place >> 32) & _MASK))
     return seed
 
 
 def fold_many(seed: int, places: npt.ArrayLike) -> U32:
     """`fold(seed, place)` for an array of places, shape kept."""
     p = np.asarray(places, dtype=np.uint32)
-    x0, _ = threefry2x32((seed & 0xFFFFFFFF, FOLD), (p, np.zeros_like(p)))
+    x0, _ = threefry2x32((seed & _MASK, FOLD), (p, np.zeros_like(p)))
     return x0.reshape(p.shape)
 
 
@@ -129,9 +144,8 @@ def directions(seeds: npt.ArrayLike, dimension: int) -> F32:
 
 def uniforms(seed: int, count: int) -> npt.NDArray[np.float64]:
     """`count` numbers in [0, 1), multiples of 2^-32, as a function of the seed."""
-    blocks = np.arange(count, dtype=np.uint32)
-    x0, _ = threefry2x32((seed & 0xFFFFFFFF, UNIFORM), (blocks, np.zeros_like(blocks)))
-    return x0.astype(np.float64) * 2.0**-32
+    words = [_threefry_one((seed & _MASK, UNIFORM), (block, 0))[0] for block in range(count)]
+    return np.array(words, dtype=np.float64) * 2.0**-32
 
 
 @lru_cache(maxsize=1)

@@ -397,3 +397,27 @@ def test_a_wrong_build_boots_into_fault_and_cannot_be_armed(tmp_path, file, old,
     assert board.status()["fault"] == fault
     assert board.command("disarm") == Result.OK
     assert board.command("arm") == Result.FAULTED
+
+
+def test_a_self_test_that_fails_disarms_an_armed_robot(tmp_path):
+    # as if the parameters in the controller's flash had been damaged after it started: the second self test fails
+    write_policy_c(Policy(POLICY, THETA, Normaliser.identity(POLICY.inputs)), SPEC, tmp_path)
+    write_robot_c(SPEC, tmp_path)
+    text = (tmp_path / "policy.c").read_text()
+    head = "int policy_selftest(float *max_error)\n{\n"
+    assert text.count(head) == 1
+    failing = head + "    static int calls;\n    if (calls++ > 0) { *max_error = 1.0f; return 1; }\n    {\n"
+    text = text.replace(head, failing)
+    end = text.index("\n}\n", text.index(head[:-3])) + 1
+    (tmp_path / "policy.c").write_text(text[:end] + "    }\n" + text[end:])
+    board = Board(build(tmp_path, "failing.so"))
+    board.hello()
+    assert board.command("arm") == Result.OK
+    assert board.state is State.ARMED
+    assert board.command("selftest") == Result.SELFTEST_FAILED
+    assert board.state is State.FAULT
+    assert board.status()["fault"] == Fault.SELFTEST
+    assert board.run() == Result.FAULTED
+    assert board.command("disarm") == Result.OK
+    assert board.command("arm") == Result.FAULTED
+    assert board.outputs == SAFE
