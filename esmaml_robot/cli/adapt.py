@@ -14,13 +14,13 @@ from rich.progress import Progress, TaskID
 from ..adaptation.base import Adapted
 from ..bridge.controller import RobotController
 from ..bridge.episode import EpisodeRecord
-from ..checkpoint import Checkpoint, RunFolder
+from ..checkpoint import RunFolder
 from ..deployment.session import AdaptationSession, SessionConfig
 from ..errors import ConfigError, SafetyStop
-from ..identity import require_match
 from ..robot_spec import RobotSpec, load_robot
 from .common import err, guarded, print_json, progress_bar
 from .ports import parse_sim_port, real_port
+from .settings import check_robot
 
 SESSIONS = "adapted"
 
@@ -70,18 +70,6 @@ class AdaptOutcome:
     records: list[EpisodeRecord]
 
 
-def check_robot(checkpoint: Checkpoint, spec: RobotSpec) -> None:
-    """Refuse a robot whose description is not the one that the run was trained for."""
-    require_match(
-        "spec_hash",
-        checkpoint.config.spec_hash,
-        spec.spec_hash,
-        our_name=f"the run (trained for {checkpoint.config.robot})",
-        their_name=f"robot {spec.name}",
-        advice="Use the robot file that the run was trained with, or train again for this one.",
-    )
-
-
 def adapt_on_robot(
     run: Path,
     spec: RobotSpec,
@@ -95,7 +83,7 @@ def adapt_on_robot(
 ) -> AdaptOutcome:
     """Adapt the newest meta-policy of `run` on the robot at `port`; the flow behind `esmaml adapt`."""
     checkpoint = RunFolder(run).newest()
-    check_robot(checkpoint, spec)
+    check_robot(checkpoint.config, spec)
     virtual = parse_sim_port(port) is not None
     policy = checkpoint.policy
     config = SessionConfig(checkpoint.config.adaptation, seed, policy.policy_hash, spec.spec_hash)

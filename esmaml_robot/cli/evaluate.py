@@ -12,11 +12,11 @@ from rich.table import Table
 
 from ..adaptation import OperatorConfig
 from ..checkpoint import Checkpoint, RunFolder
-from ..errors import SpecMismatch
 from ..policy import InitialScheme, Normaliser, Policy, initial_theta
 from ..report.plots import plot_scores
 from ..scoring import Estimate, best_sigma, score
 from .common import err, family_factory, guarded, out, print_json
+from .settings import check_robot
 
 #: Inner sigmas from which each control may take the one that suits it best, chosen on validation tasks.
 SIGMA_GRID = (0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.8)
@@ -63,11 +63,7 @@ def compare(
     """
     config = run.config
     family = family_factory()(config.family)
-    if family.spec.spec_hash != config.spec_hash:
-        raise SpecMismatch(
-            f"spec_hash differs: the run was trained for {config.robot} with {config.spec_hash}, robot "
-            f"{family.spec.name} now has {family.spec.spec_hash}; train again for this one."
-        )
+    check_robot(config, family.spec)
     choosing = validation_tasks or tasks
     operator = config.adaptation
 

@@ -9,6 +9,7 @@ import yaml
 
 from ..checkpoint import RunConfig, parse_run_config
 from ..errors import ConfigError
+from ..identity import require_match
 from ..robot_spec import RobotSpec
 from .common import own_package
 
@@ -60,6 +61,18 @@ def run_config(
     for assignment in settings:
         _assign(values, assignment)
     return parse_run_config(values)
+
+
+def check_robot(config: RunConfig, spec: RobotSpec) -> None:
+    """Refuse a robot whose description is not the one that the run was made for. Raises SpecMismatch."""
+    require_match(
+        "spec_hash",
+        config.spec_hash,
+        spec.spec_hash,
+        our_name=f"the run (made for {config.robot})",
+        their_name=f"robot {spec.name}",
+        advice="Use the robot file that the run was made with, or train again for this one.",
+    )
 
 
 def baseline_config(config: RunConfig) -> RunConfig:

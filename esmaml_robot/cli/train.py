@@ -12,7 +12,7 @@ from ..checkpoint import Checkpoint, RunConfig, RunFolder
 from ..training import Progress
 from ..training import train as run_training
 from .common import err, family_factory, guarded, print_json, progress_bar
-from .settings import baseline_config, run_config
+from .settings import baseline_config, check_robot, run_config
 
 DEFAULT_WORKERS = min(2, os.cpu_count() or 1)
 Workers = Annotated[int, typer.Option(help="Worker processes; any number gives the same bits.", min=1, max=256)]
@@ -34,9 +34,13 @@ def train_with_bar(config: RunConfig, folder: RunFolder, *, workers: int, resume
 
 @guarded
 def train(
-    family: Annotated[str, typer.Argument(help="Task family: four_corners or nav2d.")] = "four_corners",
+    family: Annotated[
+        str | None, typer.Argument(help="Task family: four_corners or nav2d.", show_default="four_corners")
+    ] = None,
     out_folder: Annotated[Path, typer.Option("--out", help="Run folder to make.")] = Path("runs/four_corners"),
-    seed: Annotated[int, typer.Option(help="Run seed: decides every random number.", min=0)] = 0,
+    seed: Annotated[
+        int | None, typer.Option(help="Run seed: decides every random number.", min=0, show_default="0")
+    ] = None,
     episodes: Annotated[int | None, typer.Option(help="Total training episodes.", min=1)] = None,
     policy: Annotated[str | None, typer.Option(help="linear, mlp, or mlp:8-8 with hidden sizes.")] = None,
     workers: Workers = DEFAULT_WORKERS,
@@ -50,15 +54,25 @@ def train(
     """Meta-train a policy in simulation with ES-MAML.
 
     Example: esmaml train four_corners --out runs/first --seed 0
+
+    With --resume and nothing but --out, the run goes on with its own settings.
     """
-    robot = family_factory()(family)
-    config = run_config(family, robot.spec, seed=seed, episodes=episodes, policy=policy, settings=tuple(settings or ()))
-    if baseline:
-        config = baseline_config(config)
-    label = "domain randomisation" if baseline else "ES-MAML"
+    folder = RunFolder(out_folder)
+    said_anything = baseline or any(v is not None for v in (family, seed, episodes, policy)) or bool(settings)
+    if resume and not said_anything and folder.newest_file() is not None:
+        config = folder.newest().config
+        check_robot(config, family_factory()(config.family).spec)
+    else:
+        name = family or "four_corners"
+        spec = family_factory()(name).spec
+        config = run_config(
+            name, spec, seed=seed or 0, episodes=episodes, policy=policy, settings=tuple(settings or ())
+        )
+        config = baseline_config(config) if baseline else config
+    label = "domain randomisation" if config.operator.name == "none" else "ES-MAML"
     what = f"{config.policy.describe()}, {config.operator.name}, {config.episodes} episodes"
     err.print(f"{label}: {what} -> {out_folder}")
-    checkpoint = train_with_bar(config, RunFolder(out_folder), workers=workers, resume=resume, label=label)
+    checkpoint = train_with_bar(config, folder, workers=workers, resume=resume, label=label)
     result = {
         "run": str(out_folder),
         "iterations": checkpoint.state.iteration,

@@ -114,3 +114,12 @@ def test_a_run_trained_without_an_operator_is_adapted_by_hill_climbing(esmaml, m
     run = make_run(tmp_path / "run", operator=operator)
     result = json.loads(esmaml("adapt", run, "--port", "sim://rover_uno?seed=1", "--json").stdout)
     assert result["episodes"] == 3
+
+
+def test_resuming_a_training_run_needs_only_its_folder(esmaml, make_run, tmp_path):
+    run = make_run(tmp_path / "run", episodes=2816)
+    result = json.loads(esmaml("train", "--out", run, "--resume", "--json").stdout)
+    assert (result["iterations"], result["episodes"]) == (1, 2816)
+    other = esmaml("train", "--out", run, "--resume", "--seed", "7", check=False)
+    assert other.returncode == 3
+    assert "seed" in other.stderr
