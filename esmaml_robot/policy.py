@@ -214,8 +214,8 @@ def initial_theta(spec: PolicySpec, scheme: InitialScheme, gain: float, seed: in
     zeros: all zero.
     scaled: weights N(0, gain^2 / in), biases zero, in every layer.
     rest: the robot rests whatever it observes, and yet a small perturbation moves it, which is what an operator
-        explores with. Half of the first hidden layer has input weights N(0, FEATURE_SCALE^2) and is not read yet:
-        features for the outer loop to pick up. The other half has input weights zero and is read with gain times
+        explores with. Half of the first hidden layer has orthogonal input weights of size FEATURE_SCALE (root mean
+        square) and is not read yet: features for the outer loop to pick up, spread over all directions. The other half has input weights zero and is read with gain times
         orthonormal rows (Saxe, McClelland, Ganguli, ICLR 2014): it amplifies perturbations of its inputs. Layers above
         are orthonormal. Without a hidden layer it is zeros.
     """
@@ -231,7 +231,8 @@ def initial_theta(spec: PolicySpec, scheme: InitialScheme, gain: float, seed: in
         if scheme == "scaled":
             weights = drawn * (gain / n_in**0.5)
         elif layer == 0 and spec.hidden:
-            weights[: n_out // 2] = FEATURE_SCALE * drawn[: n_out // 2]
+            features = drawn[: n_out // 2]
+            weights[: n_out // 2] = FEATURE_SCALE * max(features.shape) ** 0.5 * orthogonal(features)
         elif layer == 1:
             weights[:, n_in // 2 :] = gain * orthogonal(drawn[:, n_in // 2 :])
         elif layer > 1:

@@ -127,7 +127,7 @@ def test_initial_theta_rest_is_at_rest_and_yet_easy_to_wake():
     spec = PolicySpec(inputs=3, outputs=2, hidden=(8,))
     theta = initial_theta(spec, "rest", 4.0, seed=5)
     first, second = theta[:24].reshape(8, 3), theta[32:48].reshape(2, 8)
-    assert first[:4].std() == pytest.approx(3.0, rel=0.5)  # features, not read yet
+    np.testing.assert_allclose(first[:4].T @ first[:4], 36.0 * np.eye(3), atol=1e-3)  # features, not read yet
     assert not second[:, :4].any()
     assert not first[4:].any()  # amplifiers of what the operator adds to their inputs
     np.testing.assert_allclose(second[:, 4:] @ second[:, 4:].T, 16.0 * np.eye(2), atol=1e-4)
