@@ -215,9 +215,10 @@ def initial_theta(spec: PolicySpec, scheme: InitialScheme, gain: float, seed: in
     scaled: weights N(0, gain^2 / in), biases zero, in every layer.
     rest: the robot rests whatever it observes, and yet a small perturbation moves it, which is what an operator
         explores with. Half of the first hidden layer has orthogonal input weights of size FEATURE_SCALE (root mean
-        square) and is not read yet: features for the outer loop to pick up, spread over all directions. The other half has input weights zero and is read with gain times
-        orthonormal rows (Saxe, McClelland, Ganguli, ICLR 2014): it amplifies perturbations of its inputs. Layers above
-        are orthonormal. Without a hidden layer it is zeros.
+        square) and is not read yet: features for the outer loop to pick up, spread over all directions. The other
+        half has input weights zero and is read with gain times orthonormal rows (Saxe, McClelland, Ganguli, ICLR
+        2014): it amplifies perturbations of its inputs. Layers above are orthonormal. Without a hidden layer it is
+        zeros.
     """
     theta = np.zeros(spec.dimension, dtype=np.float32)
     if scheme == "zeros":
