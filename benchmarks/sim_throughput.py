@@ -27,6 +27,9 @@ from sim.robots.rover import LINKS
 from sim.tasks import make_family
 from sim.world import MAX_BRANCHES, BranchedWorld, bullet
 
+#: An iteration of the preset has 128 items: all in one process, or 64 in each of two workers.
+ROWS = (128, 64)
+
 
 class Floor:
     """The bare loop, with nothing of ours between the three calls."""
@@ -81,11 +84,11 @@ class Training:
 
 
 def measure(rounds: int) -> dict[str, float]:
-    """Best robot-steps/s of the floor and of the training loop with 64 and 32 items, and the ratios."""
+    """Best robot-steps/s of the floor and of the training loop, and the ratios."""
     rate = load_robot("rover_uno").physics_rate_hz // load_robot("rover_uno").control_rate_hz
     assert rate == 1, "a robot-step of the floor is one physics step; so must be a control period"
     floor = Floor(load_robot("rover_uno").physics_rate_hz)
-    loops = {64: Training(64), 32: Training(32)}
+    loops = {rows: Training(rows) for rows in ROWS}
     best: dict[str, float] = {}
 
     def keep(name: str, steps: int, seconds: float) -> None:
@@ -116,7 +119,7 @@ def main() -> int:
         print(json.dumps(result, indent=2))
         return 0
     print(f"floor, 32-branch body   {result['floor']:12.0f} robot-steps/s of one core")
-    for rows in (64, 32):
+    for rows in ROWS:
         print(
             f"training loop, {rows} rows  {result[f'training_{rows}_rows']:12.0f} robot-steps/s, "
             f"{result[f'useful_{rows}_rows']:.0%} of them before the end of their episode, "
