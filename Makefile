@@ -8,20 +8,25 @@ BIN := $(VENV)/bin
 demo: $(VENV)/.installed packages
 	$(BIN)/esmaml demo
 
-test: $(VENV)/.installed packages
+test: $(VENV)/.developer packages
 	scripts/check
 
-setup: $(VENV)/.installed packages
+setup: $(VENV)/.developer packages
 
+# what a user needs; the developer's tools, PyTorch among them for the PG-MAML baseline, come on top
 $(VENV)/.installed: pyproject.toml scripts/setup
-	scripts/setup "$(PYTHON)" $(VENV)
+	scripts/setup "$(PYTHON)" $(VENV) .
 	touch $@
+
+$(VENV)/.developer: pyproject.toml scripts/setup
+	scripts/setup "$(PYTHON)" $(VENV) '.[dev]'
+	touch $@ $(VENV)/.installed
 
 # Debian packages that the C parts need, installed only where they are missing
 packages:
 	scripts/packages
 
-lint: $(VENV)/.installed
+lint: $(VENV)/.developer
 	scripts/lint
 
 clean:

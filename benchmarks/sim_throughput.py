@@ -1,130 +1,220 @@
-"""Robot-steps per second: the training loop beside the floor, a bare loop on the same 32-branch rover, in one run.
+"""Robot-steps per second of each body: the floor, the training loop, their ratio; one process against two. One run.
 
     python -m benchmarks.sim_throughput
+    python -m benchmarks.sim_throughput --families four_corners cheetah_direction --json throughput.json
 
-The floor only commands (one array call), steps and reads (one array call) a 32-branch body. The training loop is what
-a worker does: operators ask, candidates are made, episodes run with policy, quantisation, limits and reward, operators
-are told. A robot-step is one control period of one robot; rows whose episode is over go on being stepped until the
-batch is, and their share is printed. Both are timed by process CPU time, in turns, and the best of the rounds counts;
-only the ratio is a result.
+The floor is the same calls to PyBullet (commands, stepSimulation, read-out; same worlds, same solver settings),
+recorded from the loop and played again with nothing between them; `one world` is that of a single world, which has
+the processor's caches for itself. The training loop is what a worker does: operators ask, candidates are made, robots
+are reset, episodes run with policy, quantisation, limits and reward, operators are told. A robot-step is one control
+period of one robot. Floor and loop take turns; of each batch of episodes the best round counts. Ratios of one process
+are of its processor time, those of two processes of wall-clock time, which other programs disturb.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import time
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+from rich.console import Console
+from rich.table import Table
 
-from esmaml_robot.cli.settings import run_config
-from esmaml_robot.evaluation import EpisodeBatch
-from esmaml_robot.executors import ItemRunner
-from esmaml_robot.policy import initial_theta
-from esmaml_robot.robot_spec import load_robot
-from sim.robots.rover import LINKS
-from sim.tasks import make_family
-from sim.world import MAX_BRANCHES, BranchedWorld, bullet
+import sim.world.branches
+from esmaml_robot.errors import EsmamlError
+from sim.tasks import FAMILIES, make_family
+from sim.world import MAX_BRANCHES
 
-#: An iteration of the preset has 128 items: all in one process, or 64 in each of two workers.
-ROWS = (128, 64)
+from .bare_loop import Loop
 
+#: Robots with contacts cost milliseconds a control period: short adaptations measure them as well as long ones.
+SHORT = ("operator.queries=3",)
+#: Worlds of one robot that are compared with one world of many; more would be a gigabyte.
+ONE_EACH = 32
 
-class Floor:
-    """The bare loop, with nothing of ours between the three calls."""
-
-    def __init__(self, physics_rate_hz: int) -> None:
-        self._world = BranchedWorld(LINKS, MAX_BRANCHES, physics_rate_hz)
-        joints = 2 * MAX_BRANCHES
-        self._forces = [np.random.default_rng(i).uniform(-2, 2, joints).tolist() for i in range(50)]
-
-    def run(self, steps: int) -> int:
-        world, forces = self._world, self._forces
-        body, joints, client = world._body, world._all, world._client
-        for i in range(steps):
-            bullet.setJointMotorControlArray(
-                body, joints, bullet.TORQUE_CONTROL, forces=forces[i % 50], physicsClientId=client
-            )
-            bullet.stepSimulation(physicsClientId=client)
-            bullet.getJointStates(body, joints, physicsClientId=client)
-        return steps * MAX_BRANCHES
+BAR_ARTICULATED, BAR_BRANCHES, BAR_ONE_EACH, BAR_PROCESSES = 0.90, 0.70, 2.0, 1.9
 
 
-class Training:
-    """One worker's share of a four-corners iteration: `items` adaptations with their final scores."""
-
-    def __init__(self, items: int) -> None:
-        self.items = items
-        self._config = run_config("four_corners", load_robot("rover_uno"), seed=0)
-        family = make_family("four_corners")
-        self.simulated = self.useful = 0
-        evaluate, step = family.evaluate, family.plant.step
-
-        def counted_evaluate(*args: Any) -> EpisodeBatch:
-            batch = evaluate(*args)
-            self.useful += int(batch.steps.sum())
-            return batch
-
-        def counted_step(commands: Any, torque_on: bool = True) -> Any:
-            self.simulated += commands.shape[1]
-            return step(commands, torque_on)
-
-        family.evaluate = counted_evaluate  # type: ignore[method-assign]
-        family.plant.step = counted_step  # type: ignore[method-assign]
-        self._runner = ItemRunner(self._config, lambda _: family)
-        config = self._config
-        self._theta = initial_theta(config.policy, config.initial, config.initial_gain, config.seed)
-
-    def run(self, iteration: int) -> int:
-        """Robot-steps simulated."""
-        before = self.simulated
-        self._runner.run(self._theta, iteration, 0, self.items)
-        return self.simulated - before
+def bodies() -> list[str]:
+    """A family for each robot that ships, the first of each."""
+    first: dict[str, str] = {}
+    for name in FAMILIES:
+        try:
+            family = make_family(name)
+        except EsmamlError:  # needs a package that is not installed, or a file that the user brings
+            continue
+        if family.spec is not None and hasattr(family, "make_plant"):
+            first.setdefault(family.spec.name, name)
+    return list(first.values())
 
 
-def measure(rounds: int) -> dict[str, float]:
-    """Best robot-steps/s of the floor and of the training loop, and the ratios."""
-    rate = load_robot("rover_uno").physics_rate_hz // load_robot("rover_uno").control_rate_hz
-    assert rate == 1, "a robot-step of the floor is one physics step; so must be a control period"
-    floor = Floor(load_robot("rover_uno").physics_rate_hz)
-    loops = {rows: Training(rows) for rows in ROWS}
-    best: dict[str, float] = {}
+def _loop(name: str, rows: int | None = None) -> Loop:
+    family: Any = make_family(name)
+    return Loop(name, rows or family.width, SHORT if family.width else ())
 
-    def keep(name: str, steps: int, seconds: float) -> None:
-        best[name] = max(best.get(name, 0.0), steps / seconds)
 
-    floor.run(200)
-    for number in range(rounds):
-        start = time.process_time()
-        steps = floor.run(4000)
-        keep("floor", steps, time.process_time() - start)
-        for items, loop in loops.items():
-            start = time.process_time()
-            steps = loop.run(number)
-            keep(f"training_{items}_rows", steps, time.process_time() - start)
-    for items, loop in loops.items():
-        best[f"ratio_{items}_rows"] = best[f"training_{items}_rows"] / best["floor"]
-        best[f"useful_{items}_rows"] = loop.useful / loop.simulated
-    return best
+class _Best:
+    """Least seconds of several things measured in turns, part by part: other programs disturb a part, hardly all."""
+
+    def __init__(self) -> None:
+        self._seconds: dict[str, npt.NDArray[np.float64]] = {}
+        self._steps: dict[str, float] = {}
+
+    def note(self, name: str, steps: float, seconds: list[float]) -> None:
+        self._seconds[name] = np.minimum(self._seconds.get(name, np.inf), seconds)
+        self._steps[name] = steps
+
+    def rates(self) -> dict[str, float]:
+        return {name: self._steps[name] / float(seconds.sum()) for name, seconds in self._seconds.items()}
+
+
+def measure_one(name: str, rows: int | None, rounds: int) -> dict[str, float] | None:
+    """One process: rates and ratios of a family; None where the loop asks nothing of PyBullet."""
+    loop = _loop(name, rows)
+    recording = loop.record()
+    worlds = recording.clients()
+    if not worlds:
+        return None
+    alone = recording.only(worlds[0])
+    best = _Best()
+    for _ in range(rounds):
+        best.note("floor", loop.simulated, recording.play(time.process_time))
+        best.note("floor_one_world", loop.simulated / len(worlds), alone.play(time.process_time))
+        best.note("loop", loop.simulated, loop.seconds())
+    loop.close()
+    rates = best.rates()
+    return rates | {
+        "rows": loop.rows,
+        "robots_a_world": loop.rows // len(worlds),
+        "ratio": rates["loop"] / rates["floor"],
+        "ratio_one_world": rates["loop"] / rates["floor_one_world"],
+        "useful": loop.useful / loop.simulated,
+    }
+
+
+def measure_one_each(name: str, rounds: int) -> float:
+    """Robot-steps/s of the loop when each robot has a world of its own, of a body that could share."""
+    sim.world.branches.MAX_BRANCHES = 1
+    try:
+        loop = _loop(name, ONE_EACH)
+        loop.record()
+        best = _Best()
+        for _ in range(rounds):
+            best.note("loop", loop.simulated, loop.seconds())
+        loop.close()
+        return best.rates()["loop"]
+    finally:
+        sim.world.branches.MAX_BRANCHES = MAX_BRANCHES
+
+
+def _serve(link: Connection, name: str, rows: int | None) -> None:
+    """A process that plays the floor or runs the loop whenever it is told to."""
+    loop = _loop(name, rows)
+    recording = loop.record()
+    work: dict[str, Callable[[], object]] = {"floor": lambda: recording.play(time.perf_counter), "loop": loop.run}
+    link.send(loop.simulated)
+    while (what := link.recv()) is not None:
+        work[what]()
+        link.send(True)
+
+
+def measure_two(name: str, rows: int | None, rounds: int) -> dict[str, float]:
+    """Rate of two processes over that of one, of the floor and of the loop, wall-clock time."""
+    context = multiprocessing.get_context("spawn")
+    links, processes = [], []
+    for _ in range(2):
+        ours, theirs = context.Pipe()
+        processes.append(context.Process(target=_serve, args=(theirs, name, rows), daemon=True))
+        processes[-1].start()
+        links.append(ours)
+    steps = [link.recv() for link in links]
+    best = _Best()
+    for _ in range(rounds):
+        for what in ("floor", "loop"):
+            for count in (1, 2):
+                start = time.perf_counter()
+                for link in links[:count]:
+                    link.send(what)
+                for link in links[:count]:
+                    link.recv()
+                best.note(f"{what}_{count}", sum(steps[:count]), [time.perf_counter() - start])
+    for link in links:
+        link.send(None)
+    r = best.rates()
+    for process in processes:
+        process.join()
+    return {"floor_2_over_1": r["floor_2"] / r["floor_1"], "loop_2_over_1": r["loop_2"] / r["loop_1"]}
+
+
+def measure(name: str, rows: int | None, rounds: int, processes: bool) -> dict[str, float] | None:
+    """Everything about one family; None where the loop asks nothing of PyBullet."""
+    result = measure_one(name, rows, rounds)
+    if result is None:
+        return None
+    if result["robots_a_world"] > 1:
+        result["loop_one_each"] = measure_one_each(name, rounds)
+        result["over_one_each"] = result["loop"] / result["loop_one_each"]
+    if processes:
+        result |= measure_two(name, rows, rounds)
+    return result
+
+
+def _table(results: dict[str, dict[str, float]]) -> Table:
+    table = Table(title="robot-steps per second of one core, and ratios; bold: the bar is reached")
+    for column in (
+        "family", "rows", "robots a world", "floor", "one world", "loop", "useful", "loop / floor", "loop / one world",
+        "loop / one world each", "2 processes / 1: floor", "loop",
+    ):  # fmt: skip
+        table.add_column(column, justify="left" if column == "family" else "right")
+
+    def ratio(r: dict[str, float], key: str, bar: float | None) -> str:
+        if key not in r:
+            return ""
+        return f"[bold]{r[key]:.2f}[/]" if bar is not None and r[key] >= bar else f"{r[key]:.2f}"
+
+    for name, r in results.items():
+        bar = BAR_BRANCHES if r["robots_a_world"] > 1 else BAR_ARTICULATED
+        table.add_row(
+            name,
+            *(f"{r[k]:.0f}" for k in ("rows", "robots_a_world", "floor", "floor_one_world", "loop")),
+            f"{r['useful']:.0%}",
+            ratio(r, "ratio", bar),
+            ratio(r, "ratio_one_world", bar),
+            ratio(r, "over_one_each", BAR_ONE_EACH),
+            ratio(r, "floor_2_over_1", None),
+            ratio(r, "loop_2_over_1", BAR_PROCESSES),
+        )
+    return table
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=8)
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--families", nargs="+", default=None, help="default: one for each robot")
+    parser.add_argument("--rows", type=int, default=None, help="robots side by side; default: as training does")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--one-process", action="store_true", help="leave out the two processes")
+    parser.add_argument("--json", type=Path, default=None, help="write the figures here as well")
     options = parser.parse_args()
-    result = measure(options.rounds)
-    if options.json:
-        print(json.dumps(result, indent=2))
-        return 0
-    print(f"floor, 32-branch body   {result['floor']:12.0f} robot-steps/s of one core")
-    for rows in ROWS:
-        print(
-            f"training loop, {rows} rows  {result[f'training_{rows}_rows']:12.0f} robot-steps/s, "
-            f"{result[f'useful_{rows}_rows']:.0%} of them before the end of their episode, "
-            f"ratio to the floor {result[f'ratio_{rows}_rows']:.2f}"
-        )
+    console = Console(width=170)
+    results = {}
+    for name in options.families or bodies():
+        with console.status(name):
+            result = measure(name, options.rows, options.rounds, not options.one_process)
+        if result is None:
+            console.print(f"{name}: asks nothing of PyBullet")
+        else:
+            results[name] = result
+    console.print(_table(results))
+    if options.json is not None:
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     return 0
 
 

@@ -8,15 +8,16 @@ configuration and a checksum of both. There is no pickle anywhere, so opening a 
 from __future__ import annotations
 
 import json
+import math
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_safetensors
 
@@ -25,27 +26,77 @@ from .adaptation import OperatorConfig
 from .errors import CheckpointError, ConfigError
 from .files import atomic_write_bytes, atomic_write_text, make_folder
 from .meta import MetaConfig, MetaState
+from .moments import Moments
 from .policy import InitialScheme, Normaliser, Policy, PolicySpec, check_theta
 
-FORMAT = "esmaml-checkpoint-1"
-_ARRAYS = ("theta", "mean", "first", "second", "normaliser_mean", "normaliser_inverse_std")
+FORMAT = "esmaml-checkpoint-2"
+_ARRAYS = (
+    *("theta", "mean", "first", "second", "normaliser_mean", "normaliser_inverse_std"),
+    *("observed_mean", "observed_squares", "best_theta", "best_normaliser_mean", "best_normaliser_inverse_std"),
+)
+
+
+class ValidationConfig(BaseModel):
+    """Adaptation to validation tasks in the course of training.
+
+    every: iterations from one validation to the next; 0 for none, and the last running mean is the result.
+    tasks: validation tasks, always the same ones.
+    patience: training stops after so many validations without a new best; 0 trains to the end. Either way the best
+        parameters seen are the result.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    every: Annotated[int, Field(ge=0)] = 0
+    tasks: Annotated[int, Field(ge=2, le=10_000)] = 16
+    patience: Annotated[int, Field(ge=0)] = 0
+
+
+class WarmStart(BaseModel):
+    """The policy that a run starts from in place of initial parameters: its hash, and the episodes that it took."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    run: str
+    policy_hash: str
+    episodes: Annotated[int, Field(ge=0)]
 
 
 class RunConfig(BaseModel):
-    """Everything that decides the bits of a training run."""
+    """Everything that decides the bits of a training run.
+
+    episodes: the whole budget: training, validation, and those of the warm start's own training.
+    normalise: observations are shifted and scaled by the moments of all that training saw.
+    options: of the family (its Options class says which).
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     family: str
+    options: dict[str, Any] = {}
     robot: str
     spec_hash: str
     policy: PolicySpec
+    normalise: bool = False
     initial: InitialScheme = "rest"
     initial_gain: Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)] = 4.0
     operator: OperatorConfig
     meta: MetaConfig
+    validation: ValidationConfig = ValidationConfig()
+    warm_start: WarmStart | None = None
     episodes: int = Field(ge=1)
     seed: int = Field(ge=0, lt=2**32)
+
+    @model_validator(mode="after")
+    def _check(self) -> RunConfig:
+        if self.meta.method == "first_order_hessian" and self.operator.name != "es_gradient":
+            raise ValueError("meta.method first_order_hessian needs operator.name es_gradient")
+        if self.warm_start and self.warm_start.episodes >= self.episodes:
+            raise ValueError(
+                f"episodes is {self.episodes}; the policy to start from took {self.warm_start.episodes} already, which "
+                "count"
+            )
+        return self
 
     @property
     def adaptation(self) -> OperatorConfig:
@@ -54,27 +105,75 @@ class RunConfig(BaseModel):
             return self.operator.model_copy(update={"name": "hill_climb"})
         return self.operator
 
+    def item_count(self, kind: Literal["train", "validate"]) -> int:
+        """Work items of an iteration, or of a validation."""
+        return self.meta.items if kind == "train" else self.validation.tasks
+
     @property
     def episodes_per_iteration(self) -> int:
-        return 2 * self.meta.pairs * (self.operator.build().episodes + 1)
+        """Training episodes of an iteration, adaptation and scores together."""
+        adaptation = self.operator.build().episodes
+        if self.meta.method == "zero_order":
+            return 2 * self.meta.pairs * (adaptation + self.meta.score_episodes)
+        return self.meta.tasks * (adaptation + 2 * self.meta.pairs * self.meta.score_episodes)
+
+    @property
+    def episodes_per_validation(self) -> int:
+        return self.validation.tasks * (self.adaptation.build().episodes + self.meta.score_episodes)
 
     @property
     def iterations(self) -> int:
-        """Whole iterations that fit the episode budget, at least one."""
-        return max(1, self.episodes // self.episodes_per_iteration)
+        """Whole iterations that fit the episode budget, validations included; at least one."""
+        left = self.episodes - (self.warm_start.episodes if self.warm_start else 0)
+        if not self.validation.every:
+            return max(1, left // self.episodes_per_iteration)
+        block = self.validation.every * self.episodes_per_iteration + self.episodes_per_validation
+        whole, rest = divmod(left, block)
+        # less than a block: its last iteration brings a validation with it, and is the last of the run
+        after = max(0, rest - self.episodes_per_validation) // self.episodes_per_iteration
+        return max(1, whole * self.validation.every + after)
+
+    def validates_after(self, iteration: int) -> bool:
+        """Whether validation comes after `iteration` iterations: at regular times, and at the end."""
+        every = self.validation.every
+        return every > 0 and (iteration % every == 0 or iteration == self.iterations)
+
+    def progress(self, iteration: int) -> float:
+        """How far the run is at the start of an iteration, 0 to 1: what schedules go by."""
+        return iteration / self.iterations
+
+
+@dataclass(frozen=True)
+class Best:
+    """The parameters with the best mean return on validation tasks so far, with the normaliser of that time.
+
+    Attributes:
+        theta: float32 (d,); None before the first validation, and in runs without.
+        score: their mean return after adaptation.
+        stale: validations since then.
+    """
+
+    theta: npt.NDArray[np.float32] | None = None
+    normaliser: Normaliser | None = None
+    score: float = -math.inf
+    stale: int = 0
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A training state with the configuration that made it."""
+    """A training state with the configuration that made it; `normaliser` is that of the last iteration."""
 
     config: RunConfig
     state: MetaState
     normaliser: Normaliser
+    observed: Moments
+    best: Best = Best()
 
     @property
     def policy(self) -> Policy:
-        """The meta-policy. Raises PolicyError when its parameters are not finite."""
+        """The meta-policy: the best on validation tasks, else the running mean. PolicyError when not finite."""
+        if self.best.theta is not None and self.best.normaliser is not None:
+            return Policy(self.config.policy, self.best.theta, self.best.normaliser)
         return Policy(self.config.policy, self.state.result, self.normaliser)
 
 
@@ -92,10 +191,29 @@ def _header_checksum(arrays: dict[str, npt.NDArray[Any]], header: dict[str, str]
     return str(zlib.crc32(json.dumps([layout, entries]).encode()))
 
 
+def _best_arrays(best: Best) -> dict[str, npt.NDArray[Any]]:
+    nothing = np.zeros(0, np.float32)
+    if best.theta is None or best.normaliser is None:
+        return {"best_theta": nothing, "best_normaliser_mean": nothing, "best_normaliser_inverse_std": nothing}
+    return {
+        "best_theta": best.theta,
+        "best_normaliser_mean": best.normaliser.mean,
+        "best_normaliser_inverse_std": best.normaliser.inverse_std,
+    }
+
+
+def _read_best(arrays: dict[str, npt.NDArray[Any]], header: dict[str, str]) -> Best:
+    score, stale = json.loads(header["best"])
+    if not arrays["best_theta"].size:
+        return Best(None, None, float(score), int(stale))
+    normaliser = Normaliser(arrays["best_normaliser_mean"], arrays["best_normaliser_inverse_std"])
+    return Best(arrays["best_theta"], normaliser, float(score), int(stale))
+
+
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> Path:
     """Write a checkpoint atomically. Raises PolicyError (theta not finite) or CheckpointError (disk)."""
     policy, state = checkpoint.policy, checkpoint.state
-    for values in (state.theta, state.first, state.second):
+    for values in (state.theta, state.mean, state.first, state.second):
         check_theta(policy.spec, values)
     arrays: dict[str, npt.NDArray[Any]] = {
         "theta": state.theta,
@@ -104,6 +222,9 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> Path:
         "second": state.second,
         "normaliser_mean": checkpoint.normaliser.mean,
         "normaliser_inverse_std": checkpoint.normaliser.inverse_std,
+        "observed_mean": checkpoint.observed.mean,
+        "observed_squares": checkpoint.observed.squares,
+        **_best_arrays(checkpoint.best),
     }
     header = {
         "format": FORMAT,
@@ -111,6 +232,8 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> Path:
         "config": checkpoint.config.model_dump_json(),
         "iteration": str(state.iteration),
         "episodes": str(state.episodes),
+        "observed_count": str(checkpoint.observed.count),
+        "best": json.dumps([checkpoint.best.score, checkpoint.best.stale]),
         "spec_hash": checkpoint.config.spec_hash,
         "layout_hash": policy.spec.layout_hash,
         "policy_hash": policy.policy_hash,
@@ -140,12 +263,15 @@ def load_checkpoint(path: Path) -> Checkpoint:
     try:
         config = RunConfig.model_validate_json(header["config"])
         iteration, episodes = int(header["iteration"]), int(header["episodes"])
-    except (ValidationError, KeyError, ValueError) as error:
+        observed = Moments(int(header["observed_count"]), arrays["observed_mean"], arrays["observed_squares"])
+        best = _read_best(arrays, header)
+    except (ValidationError, KeyError, ValueError, TypeError) as error:
         raise CheckpointError(f"{path} has a header that this version cannot read; {advice}") from error
     for name in ("theta", "mean", "first", "second"):
         check_theta(config.policy, arrays[name])
     state = MetaState(arrays["theta"], arrays["mean"], arrays["first"], arrays["second"], iteration, episodes)
-    checkpoint = Checkpoint(config, state, Normaliser(arrays["normaliser_mean"], arrays["normaliser_inverse_std"]))
+    normaliser = Normaliser(arrays["normaliser_mean"], arrays["normaliser_inverse_std"])
+    checkpoint = Checkpoint(config, state, normaliser, observed, best)
     if checkpoint.policy.policy_hash != header.get("policy_hash"):
         raise CheckpointError(f"{path} is damaged: its policy hash does not match its parameters; {advice}")
     return checkpoint
@@ -192,7 +318,7 @@ class RunFolder:
             file.unlink(missing_ok=True)
 
 
-def config_differences(old: RunConfig, new: RunConfig) -> list[str]:
+def config_differences(old: BaseModel, new: BaseModel) -> list[str]:
     """Keys in which two configurations differ; the episode budget counts, for the learning rate depends on it."""
     a, b = (c.model_dump(mode="json") for c in (old, new))
     return sorted(k for k in a if a[k] != b[k])

@@ -11,7 +11,8 @@ EsmamlError                 exit code 1   anything below; the message says what,
 │   └── LinkLost                          the cable is out, or the controller restarted
 ├── SafetyStop              exit code 7   the controller or the operator stopped the robot
 ├── ExportError             exit code 8   a policy cannot be written in the format asked for
-└── ToolMissing             exit code 9   a compiler or another program is not installed
+├── ToolMissing             exit code 9   a compiler, another program or an optional package is not installed
+└── SimulationError         exit code 10  a simulated body yielded a number that is not finite
 """
 
 from __future__ import annotations
@@ -65,3 +66,7 @@ class ExportError(EsmamlError):
 
 class ToolMissing(EsmamlError):
     exit_code = 9
+
+
+class SimulationError(EsmamlError):
+    exit_code = 10

@@ -7,19 +7,23 @@ the same candidate and the same seed, and never scored as zero.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import BaseModel
 
+from .moments import Moments
 from .policy import Normaliser, PolicySpec
+from .robot_spec import RobotSpec
 
 F32 = npt.NDArray[np.float32]
 U32 = npt.NDArray[np.uint32]
 
-Split = Literal["train", "validation", "test"]
+#: `outside` holds tasks beyond the training range, for families that declare one.
+Split = Literal["train", "validation", "test", "outside"]
 
 
 @dataclass(frozen=True)
@@ -30,11 +34,13 @@ class EpisodeBatch:
         returns: float32 (B,), undiscounted sum of rewards; NaN where invalid.
         steps: int32 (B,), control periods run.
         valid: bool (B,), False where the episode must be repeated.
+        observed: moments of what the policy saw in each episode, before normalisation; None where not asked for.
     """
 
     returns: F32
     steps: npt.NDArray[np.int32]
     valid: npt.NDArray[np.bool_]
+    observed: Sequence[Moments] | None = None
 
     def __len__(self) -> int:
         return len(self.returns)
@@ -61,18 +67,51 @@ class Task:
 
 @runtime_checkable
 class TaskFamily(Protocol):
-    """A distribution of tasks on one robot, and the way to run episodes in them."""
+    """A distribution of tasks on one robot, and the way to run episodes in them.
+
+    Attributes:
+        name: how `esmaml train` finds it.
+        spec: the robot; None for a family without one (a supervised problem, a foreign environment).
+        interface_hash: the robot's spec_hash, or a hash of the family's own inputs and outputs.
+        inputs, outputs: what the policy sees and gives.
+        preset: training settings that suit the family, as `RunConfig` takes them.
+        options: what a run may set, with the values set; a run stores them all.
+    """
 
     name: str
+    spec: RobotSpec | None
+    preset: Mapping[str, Any]
+    options: BaseModel
+
+    @property
+    def interface_hash(self) -> str: ...
+
+    @property
+    def inputs(self) -> int: ...
+
+    @property
+    def outputs(self) -> int: ...
 
     def sample(self, split: Split, seed: int) -> Task:
-        """The task that `seed` stands for in a split; splits share no task."""
+        """The task that `seed` stands for in a split.
+
+        Splits share no task, but where a family has only a handful, which come in turn in every split.
+        """
         ...
 
     def evaluate(
-        self, policy: PolicySpec, normaliser: Normaliser, params: F32, tasks: Sequence[Task], episode_seeds: U32
+        self,
+        policy: PolicySpec,
+        normaliser: Normaliser,
+        params: F32,
+        tasks: Sequence[Task],
+        episode_seeds: U32,
+        observe: bool = False,
     ) -> EpisodeBatch:
-        """Run one episode per row: params (B, d), tasks (B), seeds (B,). A row's result depends on that row only."""
+        """Run one episode per row: params (B, d), tasks (B), seeds (B,). A row's result depends on that row only.
+
+        With `observe`, the batch carries the moments of what each row's policy saw.
+        """
         ...
 
 

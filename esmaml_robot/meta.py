@@ -11,10 +11,13 @@ that the difference of the two returns is about the direction and nothing else. 
                          theta  <- optimiser( 1/(2 n sigma) sum_i (v_i(+) - v_i(-)) g_i )
 
 A work item is (iteration, pair, half): three numbers; everything else is a function of them and the run's seed.
+The first-order variants, which estimate a gradient at the adapted point instead, are in first_order.py and share the
+configuration, the state and `ascend`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
@@ -24,6 +27,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from . import directions
 from .errors import PolicyError
+from .search import DirectionKind, sample_directions
 
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
@@ -32,9 +36,14 @@ _DIRECTION, _TASK, _OPERATOR, _SCORE = 1, 2, 3, 4
 
 
 class MetaConfig(BaseModel):
-    """Outer loop: pairs n; sigma; optimiser and learning rate; fitness shaping; averaging.
+    """Outer loop: method; pairs n; directions; sigma; optimiser and learning rate; fitness shaping; averaging.
 
-    learning_rate_final: the learning rate goes there linearly over the run; unset, it stays.
+    method: zero_order is Algorithm 1, the default. first_order estimates the gradient of f^T at the adapted
+        parameters, first_order_hessian multiplies it with the derivative of an ES-gradient step (first_order.py).
+    pairs: antithetic pairs an iteration; for the first-order methods a task.
+    tasks: tasks an iteration, for the first-order methods; with zero_order each pair has a task of its own.
+    sigma_final, learning_rate_final: go there linearly over the run; unset, they stay.
+    score_episodes: episodes whose mean return is the value of adapted parameters, for noisy tasks.
 
     averaging: the meta-policy is a running mean of theta over about that many iterations (Polyak and Juditsky,
     "Acceleration of stochastic approximation by averaging", 1992); 1 takes the last theta.
@@ -42,8 +51,13 @@ class MetaConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    method: Literal["zero_order", "first_order", "first_order_hessian"] = "zero_order"
     pairs: Annotated[int, Field(ge=1, le=100000)] = 64
+    tasks: Annotated[int, Field(ge=1, le=100000)] = 8
+    directions: DirectionKind = "gaussian"
     sigma: Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)] = 0.2
+    sigma_final: Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)] | None = None
+    score_episodes: Annotated[int, Field(ge=1, le=1000)] = 1
     optimiser: Literal["adam", "sgd"] = "adam"
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.05
     learning_rate_final: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
@@ -52,10 +66,22 @@ class MetaConfig(BaseModel):
     shaping: Literal["std", "centred_ranks", "none"] = "std"
     averaging: Annotated[int, Field(ge=1, le=10000)] = 20
 
+    @property
+    def items(self) -> int:
+        """Work items an iteration: halves of pairs, or tasks."""
+        return 2 * self.pairs if self.method == "zero_order" else self.tasks
+
     def rate(self, progress: float) -> float:
         """Learning rate at `progress` (0 at the start of the run, 1 at its end)."""
-        final = self.learning_rate if self.learning_rate_final is None else self.learning_rate_final
-        return self.learning_rate + (final - self.learning_rate) * min(1.0, progress)
+        return _between(self.learning_rate, self.learning_rate_final, progress)
+
+    def sigma_at(self, progress: float) -> float:
+        """Outer sigma at `progress`."""
+        return _between(self.sigma, self.sigma_final, progress)
+
+
+def _between(first: float, final: float | None, progress: float) -> float:
+    return first if final is None else first + (final - first) * min(1.0, progress)
 
 
 @dataclass(frozen=True)
@@ -82,8 +108,13 @@ class MetaState:
 
 @dataclass(frozen=True)
 class WorkItem:
-    """One half of a pair: the start of an adaptation and everything random about it."""
+    """One half of a pair: the start of an adaptation and everything random about it.
 
+    root: seed of all directions of the iteration; `pair` is this one's number among them.
+    """
+
+    root: int
+    pair: int
     direction_seed: int
     sign: int
     task_index: int
@@ -91,28 +122,44 @@ class WorkItem:
     score_seed: int
 
 
-def start(theta: F32) -> MetaState:
+def start(theta: F32 | F64) -> MetaState:
     t = theta.astype(np.float64)
     return MetaState(t, t.copy(), np.zeros_like(t), np.zeros_like(t), 0, 0)
 
 
+def item_seeds(run_seed: int, iteration: int, count: int) -> list[tuple[int, int, int, int]]:
+    """Seeds of direction, task, operator and score, for each of `count` places of an iteration."""
+    root = directions.fold(run_seed, iteration)
+    places = np.arange(count)
+    columns = [
+        directions.fold_many(directions.fold(root, what), places).tolist()
+        for what in (_DIRECTION, _TASK, _OPERATOR, _SCORE)
+    ]
+    return list(zip(*columns, strict=True))
+
+
 def work_items(config: MetaConfig, run_seed: int, iteration: int) -> list[WorkItem]:
     """The 2 n items of an iteration; items 2 i and 2 i + 1 are the + and - half of pair i."""
-    root = directions.fold(run_seed, iteration)
-    places = np.arange(config.pairs)
-    columns = [
-        directions.fold_many(directions.fold(root, what), places) for what in (_DIRECTION, _TASK, _OPERATOR, _SCORE)
-    ]
+    direction_root = directions.fold(run_seed, iteration, _DIRECTION)
     return [
-        WorkItem(int(direction), sign, int(task), int(operator), int(score))
-        for direction, task, operator, score in zip(*columns, strict=True)
+        WorkItem(direction_root, pair, direction, sign, task, operator, score)
+        for pair, (direction, task, operator, score) in enumerate(item_seeds(run_seed, iteration, config.pairs))
         for sign in (1, -1)
     ]
 
 
-def perturbed(params: F32, sigma: float, items: list[WorkItem]) -> F32:
+def _rows(config: MetaConfig, items: Sequence[WorkItem], dimension: int) -> F32:
+    """The direction of each item, (len(items), d)."""
+    if config.directions == "gaussian":  # each from its own seed: no need of the others
+        return directions.directions([i.direction_seed for i in items], dimension)
+    everything = sample_directions(config.directions, items[0].root, config.pairs, dimension)
+    return everything[[i.pair for i in items]]
+
+
+def perturbed(config: MetaConfig, params: F32, items: Sequence[WorkItem], progress: float = 0.0) -> F32:
     """Theta + sign * sigma * g of each item, (len(items), d)."""
-    rows = directions.directions([i.direction_seed for i in items], params.shape[0])
+    rows = _rows(config, items, params.shape[0])
+    sigma = config.sigma_at(progress)
     signed = np.array([i.sign * sigma for i in items], dtype=np.float32)
     moved: F32 = params + signed[:, None] * rows
     return moved
@@ -137,17 +184,17 @@ def shape_fitness(values: F64, shaping: str) -> F64:
 def tell(
     config: MetaConfig,
     state: MetaState,
-    items: list[WorkItem],
+    items: Sequence[WorkItem],
     values: npt.ArrayLike,
     episodes: int,
     progress: float = 0.0,
 ) -> MetaState:
-    """One ascent step.
+    """One ascent step of the zero-order method.
 
     Args:
         values: returns after adaptation, (2 n,), in the order of `items`; NaN marks a failed half.
         episodes: episodes that the iteration took.
-        progress: how far the run is, 0 to 1; decides the learning rate.
+        progress: how far the run is, 0 to 1; decides the learning rate and sigma.
 
     Raises:
         PolicyError: no pair is whole, or the step would leave theta not finite.
@@ -157,10 +204,14 @@ def tell(
     if not whole.any():
         raise PolicyError(f"iteration {state.iteration}: every pair has a failed episode; look at the simulation.")
     fitness = shape_fitness(v[whole], config.shaping)
-    seeds = np.array([i.direction_seed for i in items[::2]], dtype=np.uint32)[whole]
-    rows = directions.directions(seeds, len(state.theta)).astype(np.float64)
+    rows = _rows(config, items[::2], len(state.theta))[whole].astype(np.float64)
     difference = fitness[:, 0] - fitness[:, 1]
-    gradient = (difference[:, None] * rows).sum(axis=0) / (2.0 * len(seeds) * config.sigma)
+    gradient = (difference[:, None] * rows).sum(axis=0) / (2.0 * len(rows) * config.sigma_at(progress))
+    return ascend(config, state, gradient, episodes, progress)
+
+
+def ascend(config: MetaConfig, state: MetaState, gradient: F64, episodes: int, progress: float = 0.0) -> MetaState:
+    """One step of the optimiser along `gradient` (d,). Raises PolicyError when theta would not stay finite."""
     t, rate = state.iteration + 1, config.rate(progress)
     if config.optimiser == "adam":
         first = config.momentum * state.first + (1.0 - config.momentum) * gradient

@@ -18,6 +18,7 @@ from . import directions
 from .adaptation import OperatorConfig
 from .adaptation.base import Adapted
 from .adaptation.side_by_side import Item, adapt_many
+from .adaptation.student import t975
 from .errors import EsmamlError
 from .evaluation import EpisodeBatch, Split, Task, TaskFamily
 from .policy import Policy
@@ -26,9 +27,6 @@ F32 = npt.NDArray[np.float32]
 U32 = npt.NDArray[np.uint32]
 
 _OPERATOR_STREAM, _SCORE_STREAM = 0x53434F50, 0x53435352
-
-#: two-sided 95 % quantiles of Student's t for 1, 2, ... degrees of freedom; 1.96 + 2.4 / df is close beyond
-_T95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131)
 
 
 @dataclass(frozen=True)
@@ -48,7 +46,8 @@ class Estimate:
         return self.mean + self.half_width
 
     def __str__(self) -> str:
-        return f"{self.mean:.1f} ± {self.half_width:.1f}"
+        digits = 1 if abs(self.mean) >= 10 else 3
+        return f"{self.mean:.{digits}f} ± {self.half_width:.{digits}f}"
 
     def to_json(self) -> dict[str, Any]:
         return {"mean": self.mean, "half_width_95": self.half_width, "count": self.count}
@@ -59,20 +58,32 @@ def estimate(values: npt.ArrayLike) -> Estimate:
     v = np.asarray(values, dtype=np.float64)
     if v.size < 2:
         return Estimate(float(v.mean()), float("nan"), v.size)
-    df = v.size - 1
-    t = _T95[df - 1] if df <= len(_T95) else 1.96 + 2.4 / df
-    return Estimate(float(v.mean()), float(t * v.std(ddof=1) / np.sqrt(v.size)), v.size)
+    return Estimate(float(v.mean()), float(t975(v.size - 1) * v.std(ddof=1) / np.sqrt(v.size)), v.size)
 
 
 @dataclass(frozen=True)
 class Score:
-    """Returns per held-out task before (B,) and after (B,) adaptation."""
+    """Returns per held-out task before (B,) and after (B,) adaptation.
+
+    ended_early: share of the final episodes that an abort ended: falls, for a robot that walks.
+    """
 
     before: F32
     after: F32
+    ended_early: float
 
     def summary(self) -> tuple[Estimate, Estimate]:
         return estimate(self.before), estimate(self.after)
+
+
+def score_seeds(seed: int, tasks: int) -> U32:
+    """Seeds of the episodes that score tasks 0 .. tasks - 1, the same before and after adaptation and for everybody."""
+    return directions.fold_many(directions.fold(seed, _SCORE_STREAM), np.arange(tasks))
+
+
+def operator_seeds(seed: int, tasks: int) -> U32:
+    """Seeds of the operators that adapt to tasks 0 .. tasks - 1."""
+    return directions.fold_many(directions.fold(seed, _OPERATOR_STREAM), np.arange(tasks))
 
 
 def score(family: TaskFamily, policy: Policy, operator: OperatorConfig, split: Split, tasks: int, seed: int) -> Score:
@@ -86,9 +97,8 @@ def score(family: TaskFamily, policy: Policy, operator: OperatorConfig, split: S
     def evaluate(rows: F32, row_tasks: Sequence[Task], seeds: U32) -> EpisodeBatch:
         return family.evaluate(policy.spec, policy.normaliser, rows, row_tasks, seeds)
 
-    seeds = directions.fold_many(directions.fold(seed, _SCORE_STREAM), np.arange(tasks))
-    operator_seeds = directions.fold_many(directions.fold(seed, _OPERATOR_STREAM), np.arange(tasks))
-    items = [Item(policy.theta, t, int(s)) for t, s in zip(sampled, operator_seeds, strict=True)]
+    seeds = score_seeds(seed, tasks)
+    items = [Item(policy.theta, t, int(s)) for t, s in zip(sampled, operator_seeds(seed, tasks), strict=True)]
     before = evaluate(np.repeat(policy.theta[None, :], tasks, axis=0), sampled, seeds)
     adapted = adapt_many(operator.build(), evaluate, items)
     whole = [a for a in adapted if isinstance(a, Adapted)]
@@ -96,7 +106,8 @@ def score(family: TaskFamily, policy: Policy, operator: OperatorConfig, split: S
         index = next(i for i, a in enumerate(adapted) if a is None)
         raise EsmamlError(f"task {index} of split {split} ({sampled[index].parameters}) gave an invalid episode.")
     after = evaluate(np.stack([a.params for a in whole]), sampled, seeds)
-    return Score(before.returns, after.returns)
+    full = family.spec.episode.steps if family.spec else int(after.steps.max())
+    return Score(before.returns, after.returns, float((after.steps < full).mean()))
 
 
 def best_sigma(

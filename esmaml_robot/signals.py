@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from .robot_spec import ActionSquareTerm, ConstantTerm, LinearTerm, ProgressTerm, RobotSpec, SquareTerm
+from .robot_spec import ConstantTerm, LinearTerm, ProgressTerm, RobotSpec, SquareTerm, Term
 
 F32 = npt.NDArray[np.float32]
 I32 = npt.NDArray[np.int32]
@@ -70,12 +70,14 @@ class Signals:
         self.hold = np.array(
             [[0 if a.hold == "last" else round((float(a.hold) - a.offset) / a.scale)] for a in acts], dtype=np.int32
         )
-        sensors = [s.name for s in spec.sensors]
-        self._abort = [
-            (sensors.index(a.sensor), np.float32(a.allowed[0]), np.float32(a.allowed[1])) for a in spec.abort
-        ]
-        self._sensor_index = {name: i for i, name in enumerate(sensors)}
+        self.sensor_index = {sensor.name: i for i, sensor in enumerate(spec.sensors)}
         self._actuator_index = {a.name: i for i, a in enumerate(acts)}
+        self._allowed_low = np.full((len(spec.sensors), 1), -np.inf, np.float32)
+        self._allowed_high = np.full((len(spec.sensors), 1), np.inf, np.float32)
+        for limit in spec.abort:
+            i = self.sensor_index[limit.sensor]
+            self._allowed_low[i] = max(self._allowed_low[i], np.float32(limit.allowed[0]))
+            self._allowed_high[i] = min(self._allowed_high[i], np.float32(limit.allowed[1]))
 
     def quantise(self, values: F64) -> I32:
         """Physical values (SI, float64, (n_sensors, B)) to the counts that the sensors would give."""
@@ -115,27 +117,34 @@ class Signals:
         """Reward of one control period, shape (B,): the terms in the order of the file, summed in float32."""
         total = np.zeros(si.shape[1], dtype=np.float32)
         for term in self.spec.reward.terms:
-            weight = np.float32(term.weight)
-            if isinstance(term, ConstantTerm):
-                total = total + weight
-            elif isinstance(term, LinearTerm):
-                total = total + weight * si[self._sensor_index[term.sensor]]
-            elif isinstance(term, SquareTerm):
-                error = si[self._sensor_index[term.sensor]] - np.float32(term.target)
-                total = total + weight * (error * error)
-            elif isinstance(term, ProgressTerm):
-                i = self._sensor_index[term.sensor]
-                total = total + weight * (si[i] - previous_si[i])
-            else:
-                assert isinstance(term, ActionSquareTerm)
-                i = self._actuator_index[term.actuator]
-                command = commands[i].astype(np.float32) * self.actuator_scale[i] + self.actuator_offset[i]
-                total = total + weight * (command * command)
+            total = total + self.reward_term(term, si, previous_si, commands)
         return total
 
+    def reward_term(self, term: Term, si: F32, previous_si: F32, commands: I32) -> F32 | np.float32:
+        """One term of the reward, shape (B,), or a number where it is a constant."""
+        weight = np.float32(term.weight)
+        if isinstance(term, ConstantTerm):
+            return weight
+        if isinstance(term, LinearTerm):
+            value: F32 = si[self.sensor_index[term.sensor]]
+        elif isinstance(term, SquareTerm):
+            error = si[self.sensor_index[term.sensor]] - np.float32(term.target)
+            value = error * error
+        elif isinstance(term, ProgressTerm):
+            i = self.sensor_index[term.sensor]
+            value = si[i] - previous_si[i]
+        else:
+            i = self._actuator_index[term.actuator]
+            command = commands[i].astype(np.float32) * self.actuator_scale[i] + self.actuator_offset[i]
+            value = command * command
+        weighted: F32 = weight * value
+        return weighted
+
+    def outside(self, si: F32) -> Bool:
+        """True where a sensor left its allowed span, (n_sensors, B)."""
+        return (si < self._allowed_low) | (si > self._allowed_high)
+
     def aborted(self, si: F32) -> Bool:
-        """True where a sensor left its allowed span, shape (B,)."""
-        out = np.zeros(si.shape[1], dtype=bool)
-        for index, low, high in self._abort:
-            out |= (si[index] < low) | (si[index] > high)
+        """True where any sensor left its allowed span, shape (B,)."""
+        out: Bool = np.logical_or.reduce(self.outside(si), axis=0)
         return out

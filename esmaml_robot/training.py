@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TextIO
 
 import numpy as np
+import numpy.typing as npt
 
-from . import meta
+from . import first_order, meta
 from .checkpoint import (
+    Best,
     Checkpoint,
     RunConfig,
     RunFolder,
@@ -20,8 +23,10 @@ from .checkpoint import (
     save_checkpoint,
 )
 from .errors import CheckpointError
-from .executors import FamilyFactory, make_executor
+from .executors import Executor, make_executor
 from .files import atomic_write_text
+from .items import FamilyFactory, Outcome, Work
+from .moments import Moments
 from .policy import Normaliser, initial_theta
 
 KEPT_CHECKPOINTS = 3
@@ -29,12 +34,16 @@ KEPT_CHECKPOINTS = 3
 
 @dataclass(frozen=True)
 class Progress:
-    """What one iteration has to say: mean return after adaptation over its tasks, episodes so far, seconds."""
+    """What one iteration has to say: mean return after adaptation over its tasks, episodes so far, seconds.
+
+    mean_return is None for the first-order methods; validation_return where this iteration ended with one.
+    """
 
     iteration: int
     iterations: int
     episodes: int
-    mean_return: float
+    mean_return: float | None
+    validation_return: float | None
     failed: int
     seconds: float
 
@@ -46,6 +55,7 @@ def train(
     *,
     workers: int = 1,
     resume: bool = False,
+    warm: Checkpoint | None = None,
     checkpoint_seconds: float = 2.0,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Checkpoint:
@@ -54,8 +64,13 @@ def train(
     The result depends on `config` alone: not on workers, nor on where it was interrupted and resumed. A checkpoint is
     written every `checkpoint_seconds`; 0 writes one an iteration.
 
+    Args:
+        warm: the run that `config.warm_start` names.
+
     Raises:
-        CheckpointError: the folder holds a run and `resume` is not set, or holds a run of another configuration.
+        CheckpointError: the folder holds a run and `resume` is not set, or holds a run of another configuration; `warm`
+            is not the run that was named, or of another architecture.
+        SimulationError: a simulated body yielded a number that is not finite.
     """
     if resume and folder.newest_file() is not None:
         checkpoint = folder.newest()
@@ -65,11 +80,9 @@ def train(
                 f"{folder.path} was made with other settings ({', '.join(different)}); resume it with its own, "
                 "or choose another --out."
             )
-        checkpoint = Checkpoint(config, checkpoint.state, checkpoint.normaliser)
     else:
+        checkpoint = _start(config, warm)
         folder.create(config, again=resume)  # a run that was killed before its first checkpoint begins anew
-        theta = initial_theta(config.policy, config.initial, config.initial_gain, config.seed)
-        checkpoint = Checkpoint(config, meta.start(theta), Normaliser.identity(config.policy.inputs))
         save_checkpoint(folder.checkpoint_file(0), checkpoint)
     state = checkpoint.state
     rows = metrics_until(folder.metrics_file, state.iteration)
@@ -81,18 +94,17 @@ def train(
         folder.metrics_file.open("a", encoding="utf-8", buffering=1) as metrics,
         make_executor(config, factory, workers) as executor,
     ):
-        while state.iteration < config.iterations:
-            items = meta.work_items(config.meta, config.seed, state.iteration)
-            outcome = executor.run(state.params, state.iteration)
-            progress = state.iteration / config.iterations
-            state = meta.tell(config.meta, state, items, outcome.values, outcome.episodes, progress)
-
-            checkpoint = Checkpoint(config, state, checkpoint.normaliser)
+        while not _finished(checkpoint):
+            checkpoint, outcome = _iterate(checkpoint, executor)
+            score = None
+            if config.validates_after(checkpoint.state.iteration):
+                checkpoint, score = _validate(checkpoint, executor)
+            state = checkpoint.state
             # before the checkpoint: a line too many is dropped on resume, a line too few would be lost
-            row = _metrics(state, outcome.values)
+            row = _metrics(state, outcome.values, score)
             _write_line(metrics, json.dumps(row), folder)
             now = time.monotonic()
-            if now - saved >= checkpoint_seconds or state.iteration >= config.iterations:
+            if now - saved >= checkpoint_seconds or _finished(checkpoint):
                 saved = now
                 save_checkpoint(folder.checkpoint_file(state.iteration), checkpoint)
                 folder.keep_newest(KEPT_CHECKPOINTS)
@@ -100,10 +112,74 @@ def train(
                 seconds = now - started
                 on_progress(
                     Progress(
-                        state.iteration, config.iterations, state.episodes, row["mean_return"], row["failed"], seconds
+                        state.iteration,
+                        config.iterations,
+                        state.episodes,
+                        row["mean_return"],
+                        score,
+                        row["failed"],
+                        seconds,
                     )
                 )
     return checkpoint
+
+
+def _start(config: RunConfig, warm: Checkpoint | None) -> Checkpoint:
+    """The state before the first iteration; a warm start brings its parameters, observations and episodes."""
+    inputs = config.policy.inputs
+    if config.warm_start is None:
+        theta = initial_theta(config.policy, config.initial, config.initial_gain, config.seed)
+        return Checkpoint(config, meta.start(theta), Normaliser.identity(inputs), Moments.empty(inputs))
+    if warm is None or warm.policy.policy_hash != config.warm_start.policy_hash:
+        found = "no run" if warm is None else f"policy {warm.policy.policy_hash}"
+        raise CheckpointError(
+            f"the run starts from policy {config.warm_start.policy_hash} of {config.warm_start.run}; found {found}. "
+            "Give the same run again."
+        )
+    if warm.config.policy != config.policy:
+        raise CheckpointError(
+            f"{config.warm_start.run} holds a {warm.config.policy.describe()}; this run needs a "
+            f"{config.policy.describe()}: use the same --policy for both."
+        )
+    state = replace(meta.start(warm.policy.theta), episodes=config.warm_start.episodes)
+    return Checkpoint(config, state, warm.policy.normaliser, warm.observed)
+
+
+def _finished(checkpoint: Checkpoint) -> bool:
+    patience = checkpoint.config.validation.patience
+    if patience and checkpoint.best.stale >= patience:
+        return True
+    return checkpoint.state.iteration >= checkpoint.config.iterations
+
+
+def _iterate(checkpoint: Checkpoint, executor: Executor) -> tuple[Checkpoint, Outcome]:
+    """One step of the outer loop; afterwards the observations that it made join the normaliser."""
+    config, state = checkpoint.config, checkpoint.state
+    progress = config.progress(state.iteration)
+    outcome = executor.run(Work("train", state.params, state.iteration, checkpoint.normaliser))
+    if config.meta.method == "zero_order":
+        items = meta.work_items(config.meta, config.seed, state.iteration)
+        state = meta.tell(config.meta, state, items, outcome.values, outcome.episodes, progress)
+    else:
+        state = first_order.tell_gradients(config.meta, state, outcome.values, outcome.episodes, progress)
+    observed = checkpoint.observed
+    for moments in outcome.observed:
+        observed = observed.merge(moments)
+    normaliser = observed.normaliser() if config.normalise else checkpoint.normaliser
+    return replace(checkpoint, state=state, observed=observed, normaliser=normaliser), outcome
+
+
+def _validate(checkpoint: Checkpoint, executor: Executor) -> tuple[Checkpoint, float]:
+    """Adapt to the validation tasks; the best parameters so far are kept. Its episodes count as training's."""
+    state, best = checkpoint.state, checkpoint.best
+    outcome = executor.run(Work("validate", state.result, state.iteration, checkpoint.normaliser))
+    score = float(np.nanmean(outcome.values)) if np.isfinite(outcome.values).any() else -math.inf
+    if score > best.score:
+        best = Best(state.result, checkpoint.normaliser, score, 0)
+    else:
+        best = replace(best, stale=best.stale + 1)
+    counted = replace(state, episodes=state.episodes + outcome.episodes)
+    return replace(checkpoint, state=counted, best=best), score
 
 
 def _write_line(file: TextIO, line: str, folder: RunFolder) -> None:
@@ -115,13 +191,20 @@ def _write_line(file: TextIO, line: str, folder: RunFolder) -> None:
         ) from error
 
 
-def _metrics(state: meta.MetaState, values: Any) -> dict[str, Any]:
+def _metrics(state: meta.MetaState, values: npt.NDArray[np.float32], validation: float | None) -> dict[str, Any]:
+    """One line of metrics.jsonl; the first-order methods yield gradients, so they have no returns to report.
+
+    validation_return is null where every validation task failed.
+    """
     good = values[np.isfinite(values)].astype(np.float64)
-    return {
+    row: dict[str, Any] = {
         "iteration": state.iteration,
         "episodes": state.episodes,
-        "mean_return": float(good.mean()),
-        "std_return": float(good.std()),
-        "failed": int(len(values) - len(good)),
+        "mean_return": float(good.mean()) if values.ndim == 1 else None,
+        "std_return": float(good.std()) if values.ndim == 1 else None,
+        "failed": int((~np.isfinite(values.reshape(len(values), -1)).all(axis=1)).sum()),
         "theta_norm": float(np.linalg.norm(state.theta)),
     }
+    if validation is not None:
+        row["validation_return"] = validation if math.isfinite(validation) else None
+    return row

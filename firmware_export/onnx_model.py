@@ -2,6 +2,15 @@
 
     sensors [batch, n_observed] float32, SI  ->  actuators [batch, n_actuators] float32, SI
 
+The graph has no state. What a policy remembers within an episode goes through its inputs and outputs, which are there
+only where the policy needs them:
+
+    clock [batch, 2]                         sin, cos of 2 pi tick / clock_steps, tick counting periods of the episode
+    previous_action [batch, n_actuators]     zeros in the first period, then the output `action` of the last one
+    action [batch, n_actuators]              actions in [-1, 1], what the filter goes on from
+
+The metadata has `clock_steps` and `action_filter` where the policy has them.
+
 Scaling, clip, normaliser, layers, clip and action scaling are inside, so a user connects wires and nothing else.
 Opset 13 with IR version 7 (ONNX 1.8, 2020): every runtime of the last years reads it, and it needs nothing newer.
 
@@ -18,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 import onnx.checker
 from onnx import TensorProto, helper, numpy_helper
@@ -25,14 +35,20 @@ from onnx import TensorProto, helper, numpy_helper
 from esmaml_robot import __version__
 from esmaml_robot.errors import ExportError
 from esmaml_robot.files import atomic_write_bytes, make_folder
+from esmaml_robot.float32 import clock_table
 from esmaml_robot.policy import NORMALISER_CLIP, Policy
+from esmaml_robot.policy_layers import stages_of
+from esmaml_robot.policy_spec import CLOCK_INPUTS
 from esmaml_robot.robot_spec import RobotSpec, Signal
 
-from .reference import Reference, reference_of
+from .reference import Memory, Reference, reference_of
+
+F32 = npt.NDArray[np.float32]
 
 OPSET = 13
 IR_VERSION = 7
 INPUT_NAME, OUTPUT_NAME = "sensors", "actuators"
+CLOCK_NAME, PREVIOUS_NAME, ACTION_NAME = "clock", "previous_action", "action"
 
 
 class _Graph:
@@ -71,19 +87,45 @@ def _build(reference: Reference) -> _Graph:
         inverse_std = graph.constant("normaliser_inverse_std", policy.normaliser.inverse_std)
         x = graph.add("Mul", [x, inverse_std], "normaliser/scaled")
         x = graph.clip(x, NORMALISER_CLIP, "normaliser/clipped")
-    at = 0
-    for index, (n_in, n_out) in enumerate(policy.spec.layers):
-        end = at + n_in * n_out
-        weight = graph.constant(f"layer{index}.weight", policy.theta[at:end].reshape(n_out, n_in))
-        bias = graph.constant(f"layer{index}.bias", policy.theta[end : end + n_out])
-        at = end + n_out
-        x = graph.add("Gemm", [x, weight, bias], f"layer{index}/sum", transB=1)
-        if index < len(policy.spec.layers) - 1:
-            x = graph.add("Tanh", [x], f"layer{index}/tanh")
-    x = graph.clip(x, 1.0, "action")
+    if policy.spec.clock_steps is not None:
+        x = graph.add("Concat", [x, CLOCK_NAME], "network_input", axis=1)
+    x = _layers(graph, policy, x)
+    alpha = policy.spec.action_filter
+    x = graph.clip(x, 1.0, ACTION_NAME if alpha is None else "filter/wanted")
+    if alpha is not None:
+        x = graph.add("Sub", [x, PREVIOUS_NAME], "filter/difference")
+        x = graph.add("Mul", [x, graph.constant("action_filter", alpha)], "filter/change")
+        x = graph.add("Add", [PREVIOUS_NAME, x], ACTION_NAME)
     x = graph.add("Mul", [x, graph.constant("actuator_half", signals.action_half[:, 0])], "scaling/swing")
     graph.add("Add", [x, graph.constant("actuator_middle", signals.action_centre[:, 0])], OUTPUT_NAME)
     return graph
+
+
+def _layers(graph: _Graph, policy: Policy, x: str) -> str:
+    """The layers with their matrices written out; two matrices for a layer of low displacement rank."""
+    layer, activation = 0, {"tanh": "Tanh", "relu": "Relu"}[policy.spec.activation]
+    for stage in stages_of(policy.spec):
+        if stage.bias is None:
+            inner = graph.constant(f"layer{layer}.inner", stage.weights(policy.theta))
+            x = graph.add("Gemm", [x, inner], f"layer{layer}/inner", transB=1)
+            continue
+        weight = graph.constant(f"layer{layer}.weight", stage.weights(policy.theta))
+        bias = graph.constant(f"layer{layer}.bias", policy.theta[stage.bias])
+        x = graph.add("Gemm", [x, weight, bias], f"layer{layer}/sum", transB=1)
+        if stage.activated:
+            x = graph.add(activation, [x], f"layer{layer}/{policy.spec.activation}")
+        layer += 1
+    return x
+
+
+def feeds(policy: Policy, sensors: F32, memory: Memory) -> dict[str, F32]:
+    """What a runtime has to be given for these sensors (B, n_observed) and memories, by the names of the inputs."""
+    out = {INPUT_NAME: sensors}
+    if policy.spec.clock_steps is not None:
+        out[CLOCK_NAME] = np.ascontiguousarray(clock_table(policy.spec.clock_steps)[:, memory.ticks].T)
+    if policy.spec.action_filter is not None:
+        out[PREVIOUS_NAME] = memory.previous
+    return out
 
 
 def _describe(signals: tuple[Signal, ...]) -> str:
@@ -91,9 +133,19 @@ def _describe(signals: tuple[Signal, ...]) -> str:
     return "\n".join(f"{s.name} [{s.unit}] {s.range[0]!r} .. {s.range[1]!r}" for s in signals)
 
 
+def _value(name: str, width: int, doc: str) -> Any:
+    """A named float32 input or output of shape [batch, width]."""
+    return helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", width], doc_string=doc)
+
+
 def metadata(policy: Policy, spec: RobotSpec) -> dict[str, str]:
-    """What the model says of itself: hashes, robot, signals in order, control rate."""
-    return {
+    """What the model says of itself: hashes, robot, signals in order, control rate, clock and filter."""
+    layout = policy.spec
+    memory = {
+        **({} if layout.clock_steps is None else {"clock_steps": str(layout.clock_steps)}),
+        **({} if layout.action_filter is None else {"action_filter": repr(float(np.float32(layout.action_filter)))}),
+    }
+    return memory | {
         "actuators": _describe(spec.actuators),
         "control_rate_hz": str(spec.control_rate_hz),
         "layout_hash": policy.spec.layout_hash,
@@ -108,18 +160,22 @@ def metadata(policy: Policy, spec: RobotSpec) -> dict[str, str]:
 def onnx_bytes(policy: Policy, spec: RobotSpec) -> bytes:
     """The checked model, serialised. Raises as `write_onnx` does, but for the disk."""
     graph = _build(reference_of(policy, spec))
-    inputs = helper.make_tensor_value_info(
-        INPUT_NAME, TensorProto.FLOAT, ["batch", policy.spec.inputs], doc_string=_describe(spec.observed)
-    )
-    outputs = helper.make_tensor_value_info(
-        OUTPUT_NAME, TensorProto.FLOAT, ["batch", policy.spec.outputs], doc_string=_describe(spec.actuators)
-    )
+    layout = policy.spec
+    inputs = [_value(INPUT_NAME, layout.inputs, _describe(spec.observed))]
+    outputs = [_value(OUTPUT_NAME, layout.outputs, _describe(spec.actuators))]
+    if layout.clock_steps is not None:
+        told = f"sin, cos of 2 pi tick / {layout.clock_steps}; tick counts the control periods of an episode from 0"
+        inputs.append(_value(CLOCK_NAME, CLOCK_INPUTS, told))
+    if layout.action_filter is not None:
+        told = f"output {ACTION_NAME!r} of the last control period; zeros in the first one of an episode"
+        inputs.append(_value(PREVIOUS_NAME, layout.outputs, told))
+        outputs.append(_value(ACTION_NAME, layout.outputs, "actions in [-1, 1]; the filter goes on from them"))
     for name, tensor in graph.constants.items():
         # scales and gains can overflow float32 even where the robot file is sound
         if not np.isfinite(numpy_helper.to_array(tensor)).all():
             raise ExportError(f"robot {spec.name!r}: {name} is not finite in float32; narrow the range in its file.")
     model = helper.make_model(
-        helper.make_graph(graph.nodes, "policy", [inputs], [outputs], list(graph.constants.values())),
+        helper.make_graph(graph.nodes, "policy", inputs, outputs, list(graph.constants.values())),
         opset_imports=[helper.make_opsetid("", OPSET)],
         ir_version=IR_VERSION,
         producer_name="esmaml-robot",

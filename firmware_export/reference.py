@@ -7,14 +7,14 @@ actuator's range, so one tolerance serves metres per second and servo microsecon
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from esmaml_robot import directions
 from esmaml_robot.errors import ExportError, PolicyError
-from esmaml_robot.policy import Policy, check_theta
+from esmaml_robot.policy import Policy, PolicySpec, check_theta
 from esmaml_robot.robot_spec import RobotSpec
 from esmaml_robot.signals import Signals
 
@@ -27,6 +27,19 @@ TOLERANCE = 1e-5
 
 
 @dataclass(frozen=True)
+class Memory:
+    """What a policy remembers within an episode, a row for each situation.
+
+    Attributes:
+        ticks: control period, modulo the steps of the clock; int64, shape (B,). 0 without a clock.
+        previous: last actions in [-1, 1], float32, shape (B, n_actuators). 0 without an action filter.
+    """
+
+    ticks: npt.NDArray[np.int64]
+    previous: F32
+
+
+@dataclass(frozen=True)
 class Reference:
     """A policy on its robot, checked and ready to be exported. Build one with `reference_of`."""
 
@@ -34,13 +47,24 @@ class Reference:
     spec: RobotSpec
     signals: Signals
 
-    def actuators(self, sensors: F32) -> F32:
-        """Observed sensors in SI (B, n_observed) to actuator commands in SI (B, n_actuators), float32."""
+    def actions(self, sensors: F32, memory: Memory) -> F32:
+        """Observed sensors in SI (B, n_observed) to actions in [-1, 1] (B, n_actuators), float32."""
         si = np.zeros((len(self.spec.sensors), len(sensors)), dtype=np.float32)
         si[self.signals.observed] = sensors.T
         with np.errstate(over="ignore", invalid="ignore"):  # far out of range, infinities are clipped a line later
-            action = self.policy.act(self.signals.observe(si).T).T
-            command = action * self.signals.action_half + self.signals.action_centre
+            return self.policy.act(self.signals.observe(si).T, memory.ticks, memory.previous)
+
+    def actuators(self, sensors: F32, memory: Memory | None = None) -> F32:
+        """Observed sensors in SI (B, n_observed) to actuator commands in SI (B, n_actuators), float32.
+
+        Without a memory every row is the first of an episode.
+        """
+        return self.commands(self.actions(sensors, memory or first_memory(self.policy.spec, len(sensors))))
+
+    def commands(self, actions: F32) -> F32:
+        """Actions in [-1, 1] to actuator commands in SI, both (B, n_actuators)."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            command = actions.T * self.signals.action_half + self.signals.action_centre
         return np.ascontiguousarray(command.T)
 
     def difference(self, left: F32, right: F32) -> float:
@@ -113,9 +137,39 @@ def random_sensors(spec: RobotSpec, samples: int, seed: int) -> F32:
     return out
 
 
+def first_memory(policy: PolicySpec, samples: int) -> Memory:
+    """Memories at the beginning of an episode."""
+    return Memory(np.zeros(samples, dtype=np.int64), np.zeros((samples, policy.outputs), dtype=np.float32))
+
+
+def random_memory(policy: PolicySpec, samples: int, seed: int) -> Memory:
+    """Memories to go with `random_sensors`: all steps of the clock in turn, last actions over all of [-1, 1]."""
+    memory = first_memory(policy, samples)
+    memory.ticks[:] = np.arange(samples) % (policy.clock_steps or 1)
+    if policy.action_filter is not None:
+        u = directions.uniforms(directions.fold(seed, 1), memory.previous.size)
+        memory.previous[:] = (2 * u - 1).reshape(memory.previous.shape)
+    return memory
+
+
 def _neighbours(end: npt.NDArray[np.float64]) -> tuple[F32, F32, F32]:
     exact = end.astype(np.float32)
     return exact, np.nextafter(exact, np.float32(-np.inf)), np.nextafter(exact, np.float32(np.inf))
+
+
+def _unclipped(reference: Reference, pool: F32, ticks: npt.NDArray[np.int64]) -> F32:
+    """For each tick the row of `pool`, not taken yet, that clips the fewest outputs; shape (ticks, n_observed)."""
+    policy = reference.policy
+    unfiltered = Policy(policy.spec.model_copy(update={"action_filter": None}), policy.theta, policy.normaliser)
+    rows = replace(reference, policy=unfiltered)
+    free = np.ones(len(pool), dtype=np.bool_)
+    taken: list[int] = []
+    for tick in ticks:
+        memory = Memory(np.full(len(pool), tick), np.zeros((len(pool), policy.spec.outputs), dtype=np.float32))
+        clipped = (np.abs(rows.actions(pool, memory)) >= 1).sum(axis=1)
+        taken.append(int(np.argmin(np.where(free, clipped, policy.spec.outputs + 1))))
+        free[taken[-1]] = False
+    return pool[taken]
 
 
 def make_vectors(reference: Reference, count: int) -> tuple[F32, F32]:
@@ -125,21 +179,27 @@ def make_vectors(reference: Reference, count: int) -> tuple[F32, F32]:
     side. The others are random and chosen out of a larger draw, those first whose commands are not clipped: an
     output at its limit would hide a wrong weight.
 
+    They are one episode: an action filter goes on from vector to vector, and the ticks of a clock of n steps are
+    vector * n // count, all around it.
+
     Raises:
         ExportError: a command is not finite (the parameters are so large that a sum overflows), or count is below 8.
     """
     if count < 8:
         raise ExportError(f"{count} test vectors were asked for; at least 8 are needed.")
+    layout = reference.policy.spec
     low, high = _ranges(reference.spec)
     centre, half, even = 0.5 * (low + high), high - low, np.arange(len(low)) % 2 == 0
     fixed = [centre, 0 * centre, low, high, np.where(even, low, high), centre - half, centre + half]
     u = directions.uniforms(directions.fold(0, len(low)), 16 * count * len(low)).reshape(-1, len(low))
-    pool = (low + u * (high - low)).astype(np.float32)
-    gap = np.abs(reference.actuators(pool) - reference.signals.action_centre[:, 0])
-    clipped = (gap >= reference.signals.action_half[:, 0]).sum(axis=1)
-    chosen = pool[np.argsort(clipped, kind="stable")[: count - len(fixed)]]
+    ticks = np.arange(count) * (layout.clock_steps or 0) // count
+    chosen = _unclipped(reference, (low + u * (high - low)).astype(np.float32), ticks[len(fixed) :])
     sensors = np.concatenate([np.array(fixed, dtype=np.float32), chosen])
-    commands = reference.actuators(sensors)
+    previous = np.zeros((1, layout.outputs), dtype=np.float32)
+    commands = np.empty((count, layout.outputs), dtype=np.float32)
+    for row in range(count):
+        previous = reference.actions(sensors[row : row + 1], Memory(ticks[row : row + 1], previous))
+        commands[row] = reference.commands(previous)
     if not np.isfinite(commands).all():
         row = int(np.flatnonzero(~np.isfinite(commands).all(axis=1))[0])
         raise ExportError(

@@ -25,9 +25,9 @@ from esmaml_robot.robot_spec import RobotSpec
 
 from .c_source import TEMPLATES
 from .compiler import compile_c, compiler_version, run
-from .onnx_model import INPUT_NAME, OUTPUT_NAME
+from .onnx_model import OUTPUT_NAME, feeds
 from .policy_c import POLICY_FILES
-from .reference import TOLERANCE, Reference, random_sensors, reference_of
+from .reference import TOLERANCE, Memory, Reference, random_memory, random_sensors, reference_of
 
 F32 = npt.NDArray[np.float32]
 
@@ -113,7 +113,7 @@ def _refusal(path: Path) -> Iterator[None]:
         raise ExportError(f"onnxruntime refuses {path}: {str(problem).strip()}. {_ADVICE}") from problem
 
 
-def _run_onnx(reference: Reference, path: Path, sensors: F32) -> F32:
+def _run_onnx(reference: Reference, path: Path, sensors: F32, memory: Memory) -> F32:
     """Commands (B, n_actuators) of the ONNX file, by onnxruntime on one thread."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
@@ -122,11 +122,11 @@ def _run_onnx(reference: Reference, path: Path, sensors: F32) -> F32:
         session = onnxruntime.InferenceSession(str(_need(path)), options, providers=["CPUExecutionProvider"])
     _require_hashes(reference, path, dict(session.get_modelmeta().custom_metadata_map))
     with _refusal(path):
-        commands: F32 = session.run([OUTPUT_NAME], {INPUT_NAME: sensors})[0]
+        commands: F32 = session.run([OUTPUT_NAME], feeds(reference.policy, sensors, memory))[0]
     return commands
 
 
-def _run_c(reference: Reference, folder: Path, sensors: F32) -> tuple[F32, float]:
+def _run_c(reference: Reference, folder: Path, sensors: F32, memory: Memory) -> tuple[F32, float]:
     """Commands (B, n_actuators) of the compiled policy.c, and the largest error of its selftest."""
     header, source = (_need(folder / name) for name in POLICY_FILES)
     with tempfile.TemporaryDirectory(prefix="esmaml-verify-") as scratch:
@@ -148,7 +148,8 @@ def _run_c(reference: Reference, folder: Path, sensors: F32) -> tuple[F32, float
                 f"policy_selftest() of {source} fails: {_SELFTEST_RESULTS.get(result, 'unknown result')} "
                 f"(result {result}), largest error {error:g}. {_ADVICE}"
             )
-        raw = run([program, "act"], f"running {source}", data=sensors.astype("<f4").tobytes())
+        rows = np.hstack([sensors, memory.ticks[:, None], memory.previous], dtype=np.float32, casting="same_kind")
+        raw = run([program, "act"], f"running {source}", data=rows.astype("<f4").tobytes())
     commands = np.frombuffer(raw, dtype=np.float32)
     shape = (len(sensors), reference.policy.spec.outputs)
     if commands.size != shape[0] * shape[1]:
@@ -180,6 +181,8 @@ def verify_export(
 ) -> VerifyReport:
     """Compare the exported files in `folder` with the policy, on sensor values in range, beyond it and extreme.
 
+    A policy with a clock or an action filter is compared at all steps of the clock and from random last actions.
+
     Args:
         policy: what was exported.
         spec: its robot.
@@ -200,7 +203,8 @@ def verify_export(
     wanted = tuple(formats)
     reference = reference_of(policy, spec)
     sensors = random_sensors(spec, samples, seed)
-    expected = reference.actuators(sensors)
+    memory = random_memory(policy.spec, samples + 1, seed)
+    expected = reference.actuators(sensors, Memory(memory.ticks[:-1], memory.previous[:-1]))
     # the last row is NaN: no form of a policy may turn it into a command that looks sound
     with_nan = np.concatenate([sensors, np.full((1, sensors.shape[1]), np.nan, np.float32)])
 
@@ -209,10 +213,10 @@ def verify_export(
     numpy_onnx = onnx_c = numpy_c = selftest_error = None
     if "onnx" in wanted:
         path = Path(folder) / ONNX_FILE
-        onnx_commands = _without_nan(path, _run_onnx(reference, path, with_nan))
+        onnx_commands = _without_nan(path, _run_onnx(reference, path, with_nan, memory))
         numpy_onnx = _hold(reference, "numpy and onnxruntime", expected, onnx_commands, sensors)
     if "c" in wanted:
-        raw, selftest_error = _run_c(reference, Path(folder), with_nan)
+        raw, selftest_error = _run_c(reference, Path(folder), with_nan, memory)
         c_commands = _without_nan(Path(folder) / POLICY_FILES[1], raw)
         numpy_c = _hold(reference, "numpy and C", expected, c_commands, sensors)
     if onnx_commands is not None and c_commands is not None:

@@ -12,6 +12,7 @@ from esmaml_robot.evaluation import Task
 
 F64 = npt.NDArray[np.float64]
 F32 = npt.NDArray[np.float32]
+Bool = npt.NDArray[np.bool_]
 
 
 class BatchedPlant(Protocol):
@@ -21,6 +22,13 @@ class BatchedPlant(Protocol):
         """Put each robot at its start; returns the true sensor values in SI, (n_sensors, B)."""
         ...
 
-    def step(self, commands: F32, torque_on: bool = True) -> F64:
-        """Run one control period under actuator commands in SI (n_actuators, B); returns the true sensor values."""
+    def step(self, commands: F32, torque_on: bool = True, running: Bool | None = None) -> F64:
+        """Run one control period under actuator commands in SI (n_actuators, B); returns the true sensor values.
+
+        Rows whose `running` (B,) is False have ended: nobody reads their sensors any more, so they need no physics.
+        """
+        ...
+
+    def close(self) -> None:
+        """Free the physics engine's worlds."""
         ...

@@ -8,14 +8,14 @@ import numpy as np
 import numpy.typing as npt
 
 from esmaml_robot.evaluation import Task
-from esmaml_robot.policy import Normaliser, PolicyBatch, PolicySpec
+from esmaml_robot.policy import Normaliser, PolicySpec
 
-from .rollout import Tick, run_episodes
-from .tasks import Family
+from .family import RobotFamily
+from .rollout import Tick
 
 
 def sensor_paths(
-    family: Family,
+    family: RobotFamily,
     policy: PolicySpec,
     normaliser: Normaliser,
     params: npt.NDArray[np.float32],
@@ -27,7 +27,6 @@ def sensor_paths(
     def record(tick: Tick) -> None:
         ticks.append(family.signals.to_si(tick.sensor_counts))
 
-    batch = PolicyBatch(policy, params, normaliser)
     seeds = np.zeros(len(tasks), dtype=np.uint32)
-    outcome = run_episodes(family.plant, family.signals, batch, tasks, seeds, record)
+    outcome = family.evaluate(policy, normaliser, params, tasks, seeds, record=record)
     return np.stack(ticks), outcome.returns

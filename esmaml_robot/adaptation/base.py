@@ -8,7 +8,8 @@
     adapted = operator.result(state)
 
 A proposal is (base, seed, sigma): candidate = base + sigma * direction(seed). It costs eight bytes on a serial link,
-and the controller rebuilds the candidate from them. `ask` does not change the state: asked again, it proposes the
+and the controller rebuilds the candidate from them. Where a seed does not give the direction, the proposal carries it
+(`offsets`), and a robot is sent the candidate whole. `ask` does not change the state: asked again, it proposes the
 same, so a robot that was switched off in mid-batch goes on where it was. The state is a frozen dataclass of numbers
 and arrays; `state_to_arrays` and `state_from_arrays` save and restore it bit for bit.
 """
@@ -26,6 +27,7 @@ import numpy.typing as npt
 
 from .. import directions
 from ..errors import PolicyError
+from ..search import Draw
 
 F32 = npt.NDArray[np.float32]
 U32 = npt.NDArray[np.uint32]
@@ -33,39 +35,65 @@ U32 = npt.NDArray[np.uint32]
 
 @dataclass(frozen=True)
 class Proposals:
-    """Episodes to run: row b is base + sigmas[b] * direction(seeds[b]).
+    """Episodes to run: row b is base + sigmas[b] * (offsets[b], or direction(seeds[b]) where there are no offsets).
 
     Attributes:
         base: float32 (d,).
-        seeds: uint32 (B,), direction seeds.
+        seeds: uint32 (B,), direction seeds; with offsets, the seeds they were made from.
         sigmas: float32 (B,); 0 means the base itself, negative the mirrored candidate of an antithetic pair.
         episode_seeds: uint32 (B,), what varies between episodes of one task.
+        offsets: float32 (B, d), directions that a controller cannot rebuild from a seed, or None.
     """
 
     base: F32
     seeds: U32
     sigmas: F32
     episode_seeds: U32
+    offsets: F32 | None = None
 
     def __len__(self) -> int:
         return len(self.seeds)
+
+    def row(self, index: int) -> Proposals:
+        """One of the episodes alone."""
+        part = slice(index, index + 1)
+        offsets = None if self.offsets is None else self.offsets[part]
+        return Proposals(self.base, self.seeds[part], self.sigmas[part], self.episode_seeds[part], offsets)
 
 
 def materialise(proposals: Sequence[Proposals]) -> F32:
     """All candidates of several proposals as one float32 array, shape (sum of B, d)."""
     seeds = np.concatenate([p.seeds for p in proposals])
     sigmas = np.concatenate([p.sigmas for p in proposals])
-    bases = np.repeat(np.stack([p.base for p in proposals]), [len(p) for p in proposals], axis=0)
-    moving = np.flatnonzero(sigmas)
-    if moving.size:
-        bases[moving] = step(bases[moving], seeds[moving], sigmas[moving])
-    return bases
+    lengths = [len(p) for p in proposals]
+    candidates = np.repeat(np.stack([p.base for p in proposals]), lengths, axis=0)
+    carried = np.repeat([p.offsets is not None for p in proposals], lengths)
+    seeded = np.flatnonzero((sigmas != 0) & ~carried)
+    if seeded.size:
+        rows = directions.directions(seeds[seeded], candidates.shape[1])
+        candidates[seeded] = step(candidates[seeded], sigmas[seeded], rows)
+    whole = np.flatnonzero((sigmas != 0) & carried)
+    if whole.size:
+        rows = np.concatenate([p.offsets[p.sigmas != 0] for p in proposals if p.offsets is not None])
+        candidates[whole] = step(candidates[whole], sigmas[whole], rows)
+    return candidates
 
 
-def step(base: F32, seeds: U32, sigmas: F32) -> F32:
-    """Base (B, d) + sigmas (B,) * direction(seeds): one product and one sum in float32, as the controller does it."""
-    moved: F32 = base + sigmas[:, None] * directions.directions(seeds, base.shape[-1])
+def step(base: F32, sigmas: F32, rows: F32) -> F32:
+    """Base (B, d) + sigmas (B,) * rows (B, d): one product and one sum in float32, as the controller does it."""
+    moved: F32 = base + sigmas[:, None] * rows
     return moved
+
+
+def propose(base: F32, drawn: Draw, which: slice, sigmas: F32, episodes: U32) -> Proposals:
+    """Proposals at base + sigmas * those rows of `drawn` that `which` selects."""
+    return Proposals(base, drawn.seeds[which], sigmas, episodes, None if drawn.rows is None else drawn.rows[which])
+
+
+def stay(base: F32, episodes: U32) -> Proposals:
+    """Episodes of the base itself; direction seeds do not matter there."""
+    count = len(episodes)
+    return Proposals(base, np.zeros(count, np.uint32), np.zeros(count, np.float32), episodes)
 
 
 @dataclass(frozen=True)
@@ -113,29 +141,15 @@ class Operator(Protocol):
     def result(self, state: Any) -> Adapted: ...
 
 
-_CANDIDATES, _EPISODES = 0x43414E44, 0x45504953
-
-
-@lru_cache(maxsize=4096)
-def candidate_seeds(seed: int, count: int) -> U32:
-    """Direction seeds of an operator that was started with `seed`, shape (count,); a longer list begins the same."""
-    return _frozen(directions.fold_many(directions.fold(seed, _CANDIDATES), np.arange(count)))
+_EPISODES = 0x45504953
 
 
 @lru_cache(maxsize=4096)
 def episode_seeds(seed: int, count: int) -> U32:
     """Episode seeds of an operator that was started with `seed`, shape (count,)."""
-    return _frozen(directions.fold_many(directions.fold(seed, _EPISODES), np.arange(count)))
-
-
-def no_seed(count: int) -> U32:
-    """Direction seeds of proposals that stay at the base (sigma 0), where they do not matter."""
-    return np.zeros(count, dtype=np.uint32)
-
-
-def _frozen(array: U32) -> U32:
-    array.flags.writeable = False
-    return array
+    seeds = directions.fold_many(directions.fold(seed, _EPISODES), np.arange(count))
+    seeds.flags.writeable = False
+    return seeds
 
 
 def check_returns(asked: int, returns: F32) -> F32:

@@ -16,7 +16,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from .base import Adapted, Proposals, candidate_seeds, check_returns, episode_seeds, no_seed, step
+from ..search import GAUSSIAN, Draw, Search
+from .base import Adapted, Proposals, check_returns, episode_seeds, materialise, propose, stay
 
 F32 = npt.NDArray[np.float32]
 
@@ -35,12 +36,16 @@ class BatchHillClimbState:
 
 @dataclass(frozen=True)
 class BatchHillClimb:
-    """Args: queries Q (rounds after the pivot); parallel P evaluations a round; sigma; mode."""
+    """Args: queries Q (rounds after the pivot); parallel P evaluations a round; sigma; mode; search.
+
+    The directions of a round of mode `batch` are drawn together, those of mode `average` for the whole run.
+    """
 
     queries: int
     parallel: int
     sigma: float
     mode: Literal["batch", "average"] = "batch"
+    search: Search = GAUSSIAN
     name: str = "batch_hill_climb"
 
     @property
@@ -54,12 +59,15 @@ class BatchHillClimb:
         p, at = self.parallel, self.parallel * state.rounds
         episode = episode_seeds(state.seed, self.episodes)[at : at + p]
         if state.rounds == 0:
-            return Proposals(state.best, no_seed(p), np.zeros(p, np.float32), episode)
-        if self.mode == "average":
-            seeds = np.repeat(candidate_seeds(state.seed, self.queries)[state.rounds - 1], p)
-        else:
-            seeds = candidate_seeds(state.seed, self.queries * p)[at - p : at]
-        return Proposals(state.best, seeds, np.full(p, self.sigma, np.float32), episode)
+            return stay(state.best, episode)
+        d, sigmas = len(state.best), np.full(p, self.sigma, np.float32)
+        if self.mode == "batch":
+            drawn = self.search.draw(state.seed, self.queries * p, d, block=p)
+            return propose(state.best, drawn, slice(at - p, at), sigmas, episode)
+        drawn = self.search.draw(state.seed, self.queries, d)
+        one = slice(state.rounds - 1, state.rounds)
+        rows = None if drawn.rows is None else np.repeat(drawn.rows[one], p, axis=0)
+        return propose(state.best, Draw(np.repeat(drawn.seeds[one], p), rows), slice(None), sigmas, episode)
 
     def tell(self, state: BatchHillClimbState, returns: F32) -> BatchHillClimbState:
         asked = self.ask(state)
@@ -76,8 +84,7 @@ class BatchHillClimb:
                 chosen = int(np.argmax(values))
                 value, value_error = float(values[chosen]), float("nan")
             if value > pivot:
-                move = slice(chosen, chosen + 1)
-                best = step(best[None, :], asked.seeds[move], asked.sigmas[move])[0]
+                best = materialise([asked.row(chosen)])[0]
                 pivot, error = value, value_error
         history = np.concatenate([state.history, values])
         return replace(state, best=best, pivot=pivot, pivot_error=error, rounds=state.rounds + 1, history=history)

@@ -5,7 +5,8 @@
 
 Algorithms 1 and 3 of Song et al., "ES-MAML: Simple Hessian-Free Meta Learning" (ICLR 2020), with the pivot f(theta)
 subtracted. With `normalise`, returns are divided by their standard deviation (pivot included), which makes the step
-free of the reward's scale, but gives a step of full length even where the returns are nothing but noise.
+free of the reward's scale, but gives a step of full length even where the returns are nothing but noise. The sum over
+directions is one way to read the gradient out of the differences; decode.py has two more.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from .. import directions
-from .base import Adapted, Proposals, candidate_seeds, check_returns, episode_seeds
+from ..search import GAUSSIAN, Draw, Search
+from .base import Adapted, Proposals, check_returns, episode_seeds, propose
+from .decode import MONTE_CARLO, Decoder
 
 F32 = npt.NDArray[np.float32]
 
@@ -33,13 +35,15 @@ class ESGradientState:
 
 @dataclass(frozen=True)
 class ESGradient:
-    """Args: queries K (even for antithetic pairs); sigma; alpha, the step size; kind; normalise."""
+    """Args: queries K (even for antithetic pairs); sigma; alpha, the step size; kind; normalise; search; decoder."""
 
     queries: int
     sigma: float
     alpha: float
     kind: Literal["plain", "antithetic"] = "antithetic"
     normalise: bool = True
+    search: Search = GAUSSIAN
+    decoder: Decoder = MONTE_CARLO
     name: str = "es_gradient"
 
     @property
@@ -50,16 +54,24 @@ class ESGradient:
         return ESGradientState(np.array(theta, np.float32), seed, np.zeros(0, np.float32))
 
     def ask(self, state: ESGradientState) -> Proposals:
-        sigma = np.float32(self.sigma)
+        drawn, count = self._drawn(state), self._directions
         if self.kind == "antithetic":
-            half = candidate_seeds(state.seed, self.queries // 2)
-            seeds = np.concatenate([half[:1], half, half])
-            sigmas = np.concatenate([[0.0], np.full(len(half), sigma), np.full(len(half), -sigma)])
+            order = np.concatenate([[0], np.arange(count), np.arange(count)])
+            signs = np.concatenate([[0.0], np.ones(count), -np.ones(count)])
         else:
-            all_seeds = candidate_seeds(state.seed, self.queries)
-            seeds = np.concatenate([all_seeds[:1], all_seeds])
-            sigmas = np.concatenate([[0.0], np.full(len(all_seeds), sigma)])
-        return Proposals(state.theta, seeds, sigmas.astype(np.float32), episode_seeds(state.seed, self.episodes))
+            order = np.concatenate([[0], np.arange(count)])
+            signs = np.concatenate([[0.0], np.ones(count)])
+        rows = None if drawn.rows is None else drawn.rows[order]
+        sigmas = (np.float32(self.sigma) * signs).astype(np.float32)
+        episodes = episode_seeds(state.seed, self.episodes)
+        return propose(state.theta, Draw(drawn.seeds[order], rows), slice(None), sigmas, episodes)
+
+    @property
+    def _directions(self) -> int:
+        return self.queries // 2 if self.kind == "antithetic" else self.queries
+
+    def _drawn(self, state: ESGradientState) -> Draw:
+        return self.search.draw(state.seed, self._directions, len(state.theta))
 
     def tell(self, state: ESGradientState, returns: F32) -> ESGradientState:
         return replace(state, returns=check_returns(self.episodes, returns).copy())
@@ -76,14 +88,10 @@ class ESGradient:
         if self.normalise:
             values = values / spread
         pivot, rest = values[0], values[1:]
-        if self.kind == "antithetic":
-            k = self.queries // 2
-            weights, seeds = 0.5 * (rest[:k] - rest[k:]), candidate_seeds(state.seed, k)
-        else:
-            weights, seeds = rest - pivot, candidate_seeds(state.seed, self.queries)
-        rows = directions.directions(seeds, len(state.theta)).astype(np.float64)
-        gradient: npt.NDArray[np.float64] = (weights[:, None] * rows).sum(axis=0) / (len(seeds) * self.sigma)
-        return gradient
+        k = self._directions
+        weights = 0.5 * (rest[:k] - rest[k:]) if self.kind == "antithetic" else rest - pivot
+        rows = self._drawn(state).matrix(len(state.theta)).astype(np.float64)
+        return self.decoder.gradient(rows, weights, self.sigma)
 
     def result(self, state: ESGradientState) -> Adapted:
         params = (state.theta + self.alpha * self.gradient(state)).astype(np.float32)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from .base import Adapted, Proposals, no_seed
+from .base import Adapted, Proposals, stay
 
 F32 = npt.NDArray[np.float32]
 
@@ -32,7 +32,7 @@ class NoAdaptation:
         return NoAdaptationState(np.array(theta, np.float32), seed)
 
     def ask(self, state: NoAdaptationState) -> Proposals:
-        return Proposals(state.theta, no_seed(0), np.zeros(0, np.float32), no_seed(0))
+        return stay(state.theta, np.zeros(0, np.uint32))
 
     def tell(self, state: NoAdaptationState, returns: F32) -> NoAdaptationState:
         return state

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..evaluation import EpisodeBatch, Task
+from ..moments import Moments
 from .base import Adapted, Operator, materialise
 
 F32 = npt.NDArray[np.float32]
@@ -30,8 +31,16 @@ class Item:
     seed: int
 
 
-def adapt_many(operator: Operator, evaluate: EvaluateMany, items: Sequence[Item]) -> list[Adapted | None]:
-    """U(theta, T) for each item; None where an episode of it was invalid (simulations repeat exactly: no retry)."""
+def adapt_many(
+    operator: Operator,
+    evaluate: EvaluateMany,
+    items: Sequence[Item],
+    observed: Callable[[int, Moments], None] | None = None,
+) -> list[Adapted | None]:
+    """U(theta, T) for each item; None where an episode of it was invalid (simulations repeat exactly: no retry).
+
+    `observed` is called with an item's number and the moments of each of its episodes, in order, if batches have them.
+    """
     states = [operator.start(item.theta, item.seed) for item in items]
     failed = [False] * len(items)
     while True:
@@ -41,11 +50,14 @@ def adapt_many(operator: Operator, evaluate: EvaluateMany, items: Sequence[Item]
         asked = [operator.ask(states[i]) for i in open_items]
         tasks = [items[i].task for i, a in zip(open_items, asked, strict=True) for _ in range(len(a))]
         batch = evaluate(materialise(asked), tasks, np.concatenate([a.episode_seeds for a in asked]))
-        at = 0
+        at, all_valid = 0, bool(batch.valid.all())
         for i, a in zip(open_items, asked, strict=True):
             rows = slice(at, at + len(a))
             at += len(a)
-            if batch.valid[rows].all():
+            if observed is not None and batch.observed is not None:
+                for moments in batch.observed[rows]:
+                    observed(i, moments)
+            if all_valid or batch.valid[rows].all():
                 states[i] = operator.tell(states[i], batch.returns[rows])
             else:
                 failed[i] = True

@@ -17,10 +17,9 @@ from ..bridge.episode import EpisodeRecord
 from ..checkpoint import RunFolder
 from ..deployment.session import AdaptationSession, SessionConfig
 from ..errors import ConfigError, SafetyStop
-from ..robot_spec import RobotSpec, load_robot
-from .common import err, guarded, print_json, progress_bar
+from ..robot_spec import RobotSpec
+from .common import check_interface, err, guarded, print_json, progress_bar, robot_of
 from .ports import parse_sim_port, real_port
-from .settings import check_robot
 
 SESSIONS = "adapted"
 
@@ -83,14 +82,15 @@ def adapt_on_robot(
 ) -> AdaptOutcome:
     """Adapt the newest meta-policy of `run` on the robot at `port`; the flow behind `esmaml adapt`."""
     checkpoint = RunFolder(run).newest()
-    check_robot(checkpoint.config, spec)
+    check_interface(checkpoint.config, spec.spec_hash, f"robot {spec.name}")
     virtual = parse_sim_port(port) is not None
     policy = checkpoint.policy
     config = SessionConfig(checkpoint.config.adaptation, seed, policy.policy_hash, spec.spec_hash)
     folder = run / SESSIONS / name
+    family = checkpoint.config.family, dict(checkpoint.config.options)
     with (
         AdaptationSession(folder, spec, policy, config, resume=resume) as session,
-        real_port(port, spec, policy, folder / "firmware", robot_file) as path,
+        real_port(port, spec, policy, folder / "firmware", robot_file, family) as path,
         RobotController.open(path, spec, policy.spec) as robot,
         progress_bar() as bar,
     ):
@@ -126,9 +126,9 @@ def adapt(
     """
     if "/" in name or name.startswith("."):
         raise ConfigError(f"--name {name!r}: a plain word is needed, it becomes a folder")
-    chosen = robot or RunFolder(run).newest().config.robot
+    spec, robot_file = robot_of(run, robot)
     outcome = adapt_on_robot(
-        run, load_robot(chosen), port, name=name, seed=seed, resume=resume, assume_yes=assume_yes, robot_file=chosen
+        run, spec, port, name=name, seed=seed, resume=resume, assume_yes=assume_yes, robot_file=robot_file
     )
     result: dict[str, Any] = {
         "session": str(outcome.folder),

@@ -8,13 +8,20 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, ParamSpec
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from ..baselines.pg_run import PGConfig
+from ..checkpoint import RunConfig, RunFolder
 from ..errors import ConfigError, EsmamlError
+from ..evaluation import TaskFamily
+from ..identity import require_match
+from ..items import FamilyFactory
+from ..robot_spec import RobotSpec, known_robots, load_robot
 
 P = ParamSpec("P")
 
@@ -60,11 +67,47 @@ def own_package(name: str) -> Any:
     return module
 
 
-def family_factory() -> Callable[[str], Any]:
+def family_factory() -> FamilyFactory:
     """`sim.tasks.make_family`, as a function that worker processes can import."""
     own_package("sim")
-    factory: Callable[[str], Any] = importlib.import_module("sim.tasks").make_family
+    factory: FamilyFactory = importlib.import_module("sim.tasks").make_family
     return factory
+
+
+def check_interface(config: RunConfig | PGConfig, interface_hash: str, owner: str) -> None:
+    """Refuse a robot or family that is not the one that the run was made for. Raises SpecMismatch."""
+    require_match(
+        "spec_hash",
+        config.spec_hash,
+        interface_hash,
+        our_name=f"the run (made for {config.robot or config.family})",
+        their_name=owner,
+        advice="Use the robot file that the run was made with, or train again for this one.",
+    )
+
+
+def family_of(config: RunConfig | PGConfig) -> TaskFamily:
+    """The family of a run, checked against it."""
+    family = family_factory()(config.family, config.options)
+    owner = f"robot {family.spec.name}" if family.spec else f"family {config.family}"
+    check_interface(config, family.interface_hash, owner)
+    return family
+
+
+def robot_of(run: Path, given: str | None) -> tuple[RobotSpec, str]:
+    """The robot that a run is for, and its name or file: the one given, one that ships, or that of the run's family.
+
+    Raises:
+        ConfigError: there is no such robot, or the run's family has none.
+    """
+    config = RunFolder(run).newest().config
+    name = given or config.robot
+    if not name:
+        raise ConfigError(f"{run} was trained on {config.family}, which has no robot: there is nothing to drive.")
+    if given is None and name not in known_robots():
+        family = family_of(config)
+        name = getattr(family, "robot_file", lambda: name)()
+    return load_robot(name), name
 
 
 def print_json(value: Any) -> None:

@@ -13,15 +13,18 @@ import numpy as np
 import numpy.typing as npt
 import typer
 
-from ..adaptation.base import Proposals, candidate_seeds, episode_seeds, materialise
+from ..adaptation.base import Proposals, episode_seeds, materialise
 from ..checkpoint import Checkpoint, RunFolder, metrics_until
+from ..comparison import SIGMA_GRID, Row, compare
 from ..files import atomic_write_text
 from ..policy_file import load_policy
 from ..report.plots import Story, plot_learning, plot_scores, plot_story
 from ..robot_spec import RobotSpec, load_robot
+from ..search import candidate_seeds
+from ..signals import Signals
 from .adapt import SESSIONS, AdaptOutcome, adapt_on_robot
-from .common import err, family_factory, guarded, out, own_package, print_json
-from .evaluate import SIGMA_GRID, Row, compare, comparison_table
+from .common import err, family_of, guarded, out, own_package, print_json
+from .evaluate import comparison_table
 from .export import export_files
 from .settings import baseline_config, run_config
 from .train import DEFAULT_WORKERS, Workers, train_with_bar
@@ -29,6 +32,8 @@ from .train import DEFAULT_WORKERS, Workers, train_with_bar
 F32 = npt.NDArray[np.float32]
 
 ROBOT = "rover_uno"
+#: Training episodes of the demonstration, half of the preset's: minutes in place of results.
+DEMO_EPISODES = 300_000
 #: Training episodes of `--quick`: enough to see every part work, too few for a good policy.
 QUICK_EPISODES = 2_816
 QUICK_GRID = (0.1, 0.3)
@@ -45,13 +50,13 @@ def _paths_of(family: Any, checkpoint: Checkpoint, params: F32, hidden_task: int
 
 def _story(checkpoint: Checkpoint, outcome: AdaptOutcome, spec: RobotSpec, hidden_task: int, seed: int) -> Story:
     """The picture's data: simulated paths of the meta-policy, telemetry of the robot's episodes."""
-    family = family_factory()(checkpoint.config.family)
+    family = family_of(checkpoint.config)
     corners = importlib.import_module("sim.tasks.beacon").CORNERS
     theta = checkpoint.policy.theta
     sigma = np.full(FAN, checkpoint.config.operator.sigma, dtype=np.float32)
     fan = materialise([Proposals(theta, candidate_seeds(seed, FAN), sigma, episode_seeds(seed, FAN))])
-    scale = family.signals
-    tried = [np.array(scale.to_si(r.sensors.T)[:2].T) for r in outcome.records]
+    signals = Signals(spec)
+    tried = [np.array(signals.to_si(r.sensors.T)[:2].T) for r in outcome.records]
     returns = [r.return_ for r in outcome.records]
     best = tried[int(np.argmax(returns))] if tried else np.zeros((1, 2), np.float32)
     return Story(
@@ -102,7 +107,7 @@ def demo(
     started = time.monotonic()
     own_package("sim")
     spec = load_robot(ROBOT)
-    config = run_config("four_corners", spec, seed=seed, episodes=QUICK_EPISODES if quick else None)
+    config = run_config("four_corners", seed=seed, episodes=QUICK_EPISODES if quick else DEMO_EPISODES)
     run, baseline = RunFolder(out_folder / "esmaml"), RunFolder(out_folder / "domain_randomisation")
     err.print(f"[bold]1 Train[/bold]  {config.policy.describe()}, {config.episodes} episodes each")
     checkpoint = train_with_bar(config, run, workers=workers, resume=resume, label="ES-MAML")
@@ -113,7 +118,9 @@ def demo(
     err.print("[bold]2 Evaluate[/bold]  on held-out tasks")
     tasks, choosing, grid = (8, 4, QUICK_GRID) if quick else (128, 64, SIGMA_GRID)
     with err.status("evaluating"):
-        rows = compare(checkpoint, control, tasks=tasks, seed=seed, validation_tasks=choosing, grid=grid)
+        rows = compare(
+            family_of(config), checkpoint, control, tasks=tasks, seed=seed, validation_tasks=choosing, grid=grid
+        )
     if not as_json:
         out.print(comparison_table(rows, tasks, config.operator.build().episodes))
 

@@ -13,9 +13,9 @@ from ..checkpoint import RunFolder
 from ..errors import CheckpointError, ConfigError, SpecMismatch
 from ..policy import Policy
 from ..policy_file import load_policy
-from ..robot_spec import RobotSpec, load_robot
+from ..robot_spec import RobotSpec
 from .adapt import SESSIONS
-from .common import err, guarded, out, own_package, print_json
+from .common import err, guarded, out, own_package, print_json, robot_of
 
 
 def stored_policy(run: Path, session: str | None) -> tuple[Policy, str, str]:
@@ -65,7 +65,7 @@ def export(
     Example: esmaml export runs/first --session robot --formats onnx,c
     """
     policy, name, spec_hash = stored_policy(run, _choose_session(run, session, meta))
-    spec = load_robot(robot or name)
+    spec, _ = robot_of(run, robot)
     if spec.spec_hash != spec_hash:
         raise SpecMismatch(
             f"spec_hash differs: the policy was made for {name} with {spec_hash}, robot {spec.name} now has "

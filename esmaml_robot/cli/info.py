@@ -21,7 +21,7 @@ from .common import guarded, out, own_package, print_json
 
 def _installation() -> dict[str, Any]:
     own_package("sim")
-    families = importlib.import_module("sim.tasks").FAMILIES
+    tasks = importlib.import_module("sim.tasks")
     robots = {}
     for name in known_robots():
         spec = load_robot(name)
@@ -29,7 +29,7 @@ def _installation() -> dict[str, Any]:
     return {
         "version": __version__,
         "python": platform.python_version(),
-        "families": {name: family.robot for name, family in families.items()},
+        "families": {name: getattr(tasks.family_class(name), "robot", None) for name in tasks.FAMILIES},
         "robots": robots,
         "c_compiler": shutil.which("cc"),
         "serial_ports": available_ports(),

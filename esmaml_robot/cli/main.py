@@ -5,10 +5,13 @@ from __future__ import annotations
 import typer
 
 from .adapt import adapt
+from .baselines import app as baselines
 from .demo import demo
 from .evaluate import evaluate
 from .export import export
 from .info import info
+from .play import play
+from .tasks import tasks
 from .train import train
 
 app = typer.Typer(
@@ -22,8 +25,11 @@ app = typer.Typer(
 
 app.command()(train)
 app.command(name="eval")(evaluate)
+app.add_typer(baselines, name="baseline")
 app.command()(adapt)
 app.command()(export)
+app.command()(play)
+app.command()(tasks)
 app.command()(demo)
 app.command()(info)
 

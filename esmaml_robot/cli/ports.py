@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import json
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from ..errors import ConfigError
@@ -62,13 +65,19 @@ def parse_sim_port(url: str) -> SimPort | None:
 
 @contextlib.contextmanager
 def real_port(
-    url: str, spec: RobotSpec, policy: Policy, build_folder: Path, robot_file: str | None = None
+    url: str,
+    spec: RobotSpec,
+    policy: Policy,
+    build_folder: Path,
+    robot_file: str | None = None,
+    family: tuple[str, dict[str, Any]] | None = None,
 ) -> Iterator[str]:
     """A port that pyserial can open, for as long as the block lasts.
 
     For a sim:// URL the policy and the robot model are written as C into `build_folder` and compiled with the host
     board; the firmware then runs as a process of its own, with the robot's simulated body behind its pins. `robot_file`
-    is where `spec` came from, if not from a file that ships.
+    is where `spec` came from, if not from a file that ships; `family` (name, options) is what body and hidden task are
+    drawn from, if not from the first family on that robot.
     """
     sim_port = parse_sim_port(url)
     if sim_port is None:
@@ -86,6 +95,10 @@ def real_port(
     firmware: Path = importlib.import_module("firmware_export.build").build_host_firmware(
         build_folder, build_folder / "firmware"
     )
+    command = [sys.executable, "-m", "sim.virtual_robot"]
+    if family is not None:
+        name, options = family
+        command += ["--family", name, "--options", json.dumps(options)]
     virtual = importlib.import_module("sim.virtual_robot.launcher").VirtualRobot(
         robot_file or spec.name,
         firmware,
@@ -94,6 +107,7 @@ def real_port(
         log=sim_port.log,
         paced=sim_port.paced,
         unplug_at=sim_port.unplug_at,
+        command=command,
     )
     with virtual as robot:
         yield robot.port

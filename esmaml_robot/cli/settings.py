@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import importlib
+import copy
 from typing import Any
 
 import yaml
 
 from ..checkpoint import RunConfig, parse_run_config
 from ..errors import ConfigError
-from ..identity import require_match
-from ..robot_spec import RobotSpec
-from .common import own_package
+from .common import family_factory
 
 
-def _assign(values: dict[str, Any], assignment: str) -> None:
+def assign(values: dict[str, Any], assignment: str) -> None:
+    """Put `key.key=value` into nested values. Raises ConfigError."""
     key, equals, text = assignment.partition("=")
     if not equals:
         raise ConfigError(f"--set {assignment!r}: expected key=value, for example --set operator.sigma=0.2")
@@ -33,7 +32,6 @@ def _assign(values: dict[str, Any], assignment: str) -> None:
 
 def run_config(
     family_name: str,
-    spec: RobotSpec,
     *,
     seed: int,
     episodes: int | None = None,
@@ -41,12 +39,17 @@ def run_config(
     settings: tuple[str, ...] = (),
 ) -> RunConfig:
     """The preset of a family, with overrides. Raises ConfigError naming the option."""
-    own_package("sim")
-    presets: dict[str, dict[str, Any]] = importlib.import_module("sim.tasks.presets").PRESETS
-    preset = presets.get(family_name, {})
-    values: dict[str, Any] = {k: dict(v) if isinstance(v, dict) else v for k, v in preset.items()}
-    values |= {"family": family_name, "robot": spec.name, "spec_hash": spec.spec_hash, "seed": seed}
-    values.setdefault("policy", {}).update(inputs=len(spec.observed), outputs=len(spec.actuators))
+    changes: dict[str, Any] = {}
+    for assignment in settings:
+        assign(changes, assignment)
+    options = changes.get("options", {})
+    if not isinstance(options, dict):
+        raise ConfigError(f"--set options={options!r}: expected options.KEY=VALUE")
+    family = family_factory()(family_name, options)
+    values: dict[str, Any] = copy.deepcopy(dict(family.preset))
+    robot = family.spec.name if family.spec else ""
+    values |= {"family": family_name, "robot": robot, "spec_hash": family.interface_hash, "seed": seed}
+    values.setdefault("policy", {}).update(inputs=family.inputs, outputs=family.outputs)
     if policy == "linear":
         values["policy"]["hidden"] = []
     elif policy is not None and policy.startswith("mlp:"):
@@ -59,22 +62,17 @@ def run_config(
     if episodes is not None:
         values["episodes"] = episodes
     for assignment in settings:
-        _assign(values, assignment)
+        assign(values, assignment)
+    values["options"] = family.options.model_dump(mode="json")  # whole: a default that changes later is not this run's
     return parse_run_config(values)
 
 
-def check_robot(config: RunConfig, spec: RobotSpec) -> None:
-    """Refuse a robot whose description is not the one that the run was made for. Raises SpecMismatch."""
-    require_match(
-        "spec_hash",
-        config.spec_hash,
-        spec.spec_hash,
-        our_name=f"the run (made for {config.robot})",
-        their_name=f"robot {spec.name}",
-        advice="Use the robot file that the run was made with, or train again for this one.",
-    )
-
-
 def baseline_config(config: RunConfig) -> RunConfig:
-    """Domain randomisation with the same policy, start, outer loop and total number of training episodes."""
-    return config.model_copy(update={"operator": config.operator.model_copy(update={"name": "none"})})
+    """Domain randomisation with the same policy, start, outer loop and total number of training episodes.
+
+    Without an adaptation step there is nothing to differentiate, so first_order_hessian becomes first_order.
+    """
+    changes: dict[str, Any] = {"operator": config.operator.model_copy(update={"name": "none"})}
+    if config.meta.method == "first_order_hessian":
+        changes["meta"] = config.meta.model_copy(update={"method": "first_order"})
+    return config.model_copy(update=changes)

@@ -8,11 +8,11 @@ from typing import Annotated
 
 import typer
 
-from ..checkpoint import Checkpoint, RunConfig, RunFolder
+from ..checkpoint import Checkpoint, RunConfig, RunFolder, parse_run_config
 from ..training import Progress
 from ..training import train as run_training
-from .common import err, family_factory, guarded, print_json, progress_bar
-from .settings import baseline_config, check_robot, run_config
+from .common import err, family_factory, family_of, guarded, print_json, progress_bar
+from .settings import baseline_config, run_config
 
 DEFAULT_WORKERS = min(2, os.cpu_count() or 1)
 Workers = Annotated[int, typer.Option(help="Worker processes; any number gives the same bits.", min=1, max=256)]
@@ -21,21 +21,35 @@ Settings = Annotated[
 ]
 
 
-def train_with_bar(config: RunConfig, folder: RunFolder, *, workers: int, resume: bool, label: str) -> Checkpoint:
+def train_with_bar(
+    config: RunConfig, folder: RunFolder, *, workers: int, resume: bool, label: str, warm: Checkpoint | None = None
+) -> Checkpoint:
     """Train with a progress bar on standard error."""
     with progress_bar() as bar:
         task = bar.add_task(label, total=config.iterations, note="")
 
         def show(p: Progress) -> None:
-            bar.update(task, completed=p.iteration, note=f"return {p.mean_return:8.1f}  {p.episodes} episodes")
+            value = "" if p.mean_return is None else f"return {p.mean_return:8.2f}  "
+            if p.validation_return is not None:
+                value += f"validation {p.validation_return:8.2f}  "
+            bar.update(task, completed=p.iteration, note=f"{value}{p.episodes} episodes")
 
-        return run_training(config, folder, family_factory(), workers=workers, resume=resume, on_progress=show)
+        return run_training(
+            config, folder, family_factory(), workers=workers, resume=resume, warm=warm, on_progress=show
+        )
+
+
+def warm_config(config: RunConfig, run: str, start: Checkpoint) -> RunConfig:
+    """`config` started from the policy of another run, whose episodes count. Raises ConfigError."""
+    warm = {"run": run, "policy_hash": start.policy.policy_hash, "episodes": start.state.episodes}
+    return parse_run_config({**config.model_dump(mode="json"), "warm_start": warm})
 
 
 @guarded
 def train(
     family: Annotated[
-        str | None, typer.Argument(help="Task family: four_corners or nav2d.", show_default="four_corners")
+        str | None,
+        typer.Argument(help="Task family by name, or module:Class of your own.", show_default="four_corners"),
     ] = None,
     out_folder: Annotated[Path, typer.Option("--out", help="Run folder to make.")] = Path("runs/four_corners"),
     seed: Annotated[
@@ -48,6 +62,9 @@ def train(
         bool, typer.Option("--baseline", help="Domain randomisation instead: no adaptation in training.")
     ] = False,
     settings: Settings = None,
+    start_from: Annotated[
+        Path | None, typer.Option("--from", help="Run whose policy to start from; its episodes count as this one's.")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
@@ -55,24 +72,28 @@ def train(
 
     Example: esmaml train four_corners --out runs/first --seed 0
 
+    A task family of your own: esmaml train my_module:MyFamily --out runs/mine
+
     With --resume and nothing but --out, the run goes on with its own settings.
     """
     folder = RunFolder(out_folder)
-    said_anything = baseline or any(v is not None for v in (family, seed, episodes, policy)) or bool(settings)
+    given = (family, seed, episodes, policy, start_from)
+    said_anything = baseline or any(v is not None for v in given) or bool(settings)
+    start = None
     if resume and not said_anything and folder.newest_file() is not None:
         config = folder.newest().config
-        check_robot(config, family_factory()(config.family).spec)
+        family_of(config)
     else:
         name = family or "four_corners"
-        spec = family_factory()(name).spec
-        config = run_config(
-            name, spec, seed=seed or 0, episodes=episodes, policy=policy, settings=tuple(settings or ())
-        )
+        config = run_config(name, seed=seed or 0, episodes=episodes, policy=policy, settings=tuple(settings or ()))
         config = baseline_config(config) if baseline else config
+        if start_from is not None:
+            start = RunFolder(start_from).newest()
+            config = warm_config(config, str(start_from), start)
     label = "domain randomisation" if config.operator.name == "none" else "ES-MAML"
     what = f"{config.policy.describe()}, {config.operator.name}, {config.episodes} episodes"
     err.print(f"{label}: {what} -> {out_folder}")
-    checkpoint = train_with_bar(config, folder, workers=workers, resume=resume, label=label)
+    checkpoint = train_with_bar(config, folder, workers=workers, resume=resume, label=label, warm=start)
     result = {
         "run": str(out_folder),
         "iterations": checkpoint.state.iteration,
@@ -84,5 +105,5 @@ def train(
     else:
         err.print(
             f"done: {result['episodes']} episodes, policy {result['policy_hash']}. "
-            f"Next: esmaml eval {out_folder}, or esmaml adapt {out_folder} --port sim://{config.robot}?seed=0"
+            f"Next: esmaml eval {out_folder}, or esmaml play {out_folder}"
         )

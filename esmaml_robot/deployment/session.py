@@ -1,6 +1,7 @@
 """Adapting a robot: the same operator as in training, one episode after the other, over the link.
 
-The controller holds the base parameters and rebuilds each candidate from (seed, sigma). An episode counts only when
+The controller holds the base parameters and rebuilds each candidate from (seed, sigma); a candidate that no seed gives
+is uploaded. An episode counts only when
 it is valid and on disk; an invalid one is repeated with the same candidate and the same seed, a bounded number of
 times, and is never scored. After a crash, a pulled cable or a Ctrl-C, `resume` tells the operator the journaled
 returns again and goes on with the same candidate; the adapted parameters are those of an undisturbed session.
@@ -143,17 +144,19 @@ class AdaptationSession:
                             returns.append(told[done]["return"])
                             done += 1
                             continue
+                        one = asked.row(row)
+                        wanted = materialise([one])[0] if _is_uploaded(one) else asked.base
                         if not armed:
                             robot.selftest()
-                            robot.upload(asked.base)
-                            on_robot = asked.base
+                            robot.upload(wanted)
+                            on_robot = wanted
                             person.before_motion()
                             robot.disarm()  # acknowledges what an earlier session left, now that somebody looked
                             robot.arm()
                             armed = True
-                        elif on_robot is None or not np.array_equal(on_robot, asked.base):
-                            on_robot = _move_base(robot, last, asked.base)
-                        last = _row(asked, row)
+                        elif on_robot is None or not np.array_equal(on_robot, wanted):
+                            on_robot = _move_base(robot, last, wanted)
+                        last = one
                         best = max(returns, default=_best(state))
                         record = self._episode(robot, person, telemetry, last, done, best)
                         returns.append(record.return_)
@@ -178,9 +181,9 @@ class AdaptationSession:
         for attempt in range(MAX_REPEATS):
             person.before_episode(index, self.episodes_total)
             episode_id = len(self._journaled())
-            record = robot.run_episode(
-                episode_id, int(candidate.episode_seeds[0]), int(candidate.seeds[0]), float(candidate.sigmas[0])
-            )
+            uploaded = _is_uploaded(candidate)
+            direction = (0, 0.0) if uploaded else (int(candidate.seeds[0]), float(candidate.sigmas[0]))
+            record = robot.run_episode(episode_id, int(candidate.episode_seeds[0]), *direction)
             telemetry.write(episode_id, record)
             self.journal.append(
                 {
@@ -190,6 +193,7 @@ class AdaptationSession:
                     "episode_seed": int(candidate.episode_seeds[0]),
                     "direction_seed": int(candidate.seeds[0]),
                     "sigma": float(candidate.sigmas[0]),
+                    "uploaded": uploaded,
                     "return": record.return_ if record.valid else None,
                     "steps": record.steps,
                     "valid": record.valid,
@@ -232,9 +236,9 @@ class AdaptationSession:
         self.close()
 
 
-def _row(asked: Proposals, row: int) -> Proposals:
-    part = slice(row, row + 1)
-    return Proposals(asked.base, asked.seeds[part], asked.sigmas[part], asked.episode_seeds[part])
+def _is_uploaded(one: Proposals) -> bool:
+    """Whether the controller is sent this candidate whole, as its base."""
+    return one.offsets is not None and bool(one.sigmas[0] != 0)
 
 
 def _best(state: Any) -> float:
@@ -245,7 +249,7 @@ def _best(state: Any) -> float:
 
 def _move_base(robot: Robot, last: Proposals | None, wanted: F32) -> F32:
     """Bring the controller's base to `wanted`: by eight bytes if it is the last candidate, else by an upload."""
-    if last is not None and np.array_equal(materialise([last])[0], wanted):
+    if last is not None and not _is_uploaded(last) and np.array_equal(materialise([last])[0], wanted):
         robot.commit(int(last.seeds[0]), float(last.sigmas[0]), wanted)
     else:
         robot.upload(wanted)

@@ -58,7 +58,8 @@ def _field(axes: Axes, story: Story, title: str, mark_target: bool) -> None:
     axes.set_title(title, fontsize=10)
 
 
-def _save(figure: Figure, path: Path) -> Path:
+def save_figure(figure: Figure, path: Path) -> Path:
+    """Write a figure as PNG, whole or not at all. Raises EsmamlError."""
     FigureCanvasAgg(figure)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=130, metadata={"Software": None})
@@ -87,7 +88,7 @@ def plot_story(path: Path, story: Story) -> Path:
     _field(right, story, f"After: the adapted policy, return {best:.1f}", True)
     right.plot(story.adapted[:, 0], story.adapted[:, 1], color=RED, lw=2.2)
     right.plot(*story.adapted[0, :2], "o", color="black", ms=5)
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def plot_learning(
@@ -108,7 +109,7 @@ def plot_learning(
     axes.set(xlabel="training episodes, adaptation included", ylabel="mean return of perturbed policies")
     axes.legend(fontsize=8)
     axes.grid(alpha=0.25)
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def plot_scores(path: Path, rows: Sequence[tuple[str, float, float, float, float]]) -> Path:
@@ -123,4 +124,4 @@ def plot_scores(path: Path, rows: Sequence[tuple[str, float, float, float, float
     axes.set_ylabel("return on held-out tasks")
     axes.legend(fontsize=8)
     axes.grid(axis="y", alpha=0.25)
-    return _save(figure, path)
+    return save_figure(figure, path)

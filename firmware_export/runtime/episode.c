@@ -2,7 +2,6 @@
 
 #include <string.h>
 
-#include "policy.h"
 #include "protocol.h"
 
 #if POLICY_OUTPUTS != ROBOT_ACTUATORS
@@ -17,6 +16,7 @@ void episode_start(struct episode *episode, uint32_t id)
     memset(episode, 0, sizeof *episode);
     episode->id = id;
     memcpy(episode->command, robot_safe, sizeof episode->command);
+    policy_reset(&episode->policy);
 }
 
 void episode_release(struct episode *episode)
@@ -51,7 +51,7 @@ static uint8_t act(struct episode *episode, const float *parameters)
     int i;
 
     robot_observe(episode->si, observation);
-    policy_forward(parameters, observation, action);
+    policy_forward(parameters, &episode->policy, observation, action);
     if (!robot_counts(action, wanted)) {
         return 0;
     }

@@ -7,6 +7,7 @@
 
 #include <stdint.h>
 
+#include "policy.h"
 #include "robot_model.h"
 
 enum episode_outcome {
@@ -22,6 +23,7 @@ struct episode {
     float si[ROBOT_SENSORS];
     int32_t sensors[ROBOT_SENSORS];  /* counts of this tick */
     int32_t command[ROBOT_ACTUATORS]; /* counts applied from this tick on */
+    struct policy_state policy;
     uint16_t tick;                   /* of the last call; not valid before the first */
     uint8_t begun;
     uint8_t flags;                   /* of the last tick, enum protocol_flag */

@@ -1,7 +1,8 @@
 /*
  * policy_filter.c - an exported policy as a program, to compare it with what it was exported from.
  *
- *   policy_filter act        rows of POLICY_INPUTS float32 on standard input -> rows of POLICY_OUTPUTS on standard output
+ *   policy_filter act        rows of float32 on standard input: sensors, tick, last action of each output;
+ *                            rows of POLICY_OUTPUTS commands on standard output
  *   policy_filter selftest   the result of policy_selftest, its largest error, and the hashes, one line each
  *
  * A program of its own, so that a fault in compiled code ends a child process and not the command that checks it.
@@ -13,11 +14,14 @@
 
 static int act(void)
 {
-    float sensors[POLICY_INPUTS];
+    float row[POLICY_INPUTS + 1 + POLICY_OUTPUTS];
     float actuators[POLICY_OUTPUTS];
+    struct policy_state state;
 
-    while (fread(sensors, sizeof sensors, 1, stdin) == 1) {
-        policy_act(sensors, actuators);
+    while (fread(row, sizeof row, 1, stdin) == 1) {
+        state.tick = (uint16_t)row[POLICY_INPUTS];
+        memcpy(state.action, &row[POLICY_INPUTS + 1], sizeof state.action);
+        policy_act(&state, row, actuators);
         if (fwrite(actuators, sizeof actuators, 1, stdout) != 1) {
             return 3;
         }

@@ -2,17 +2,23 @@
 
 The servo asks for the force that would bring the axis to the commanded speed within SERVO_TIME_S and gets at most
 MAX_FORCE_N; rolling resistance brakes a rover whose motors are off. Speeds are in m/s, forces in N.
+
+Beside it stands the rover of the published navigation tasks, which has no mass at all: in a control period it moves by
+the commanded speed, and a wall stops it.
 """
 
 from __future__ import annotations
 
+from typing import Literal, Protocol
+
 import numpy as np
 import numpy.typing as npt
 
-from ..world import MAX_BRANCHES, Link, WorldPool
+from ..world import Branches, Link
 
 F64 = npt.NDArray[np.float64]
 F32 = npt.NDArray[np.float32]
+Bool = npt.NDArray[np.bool_]
 
 BODY_KG = 1.2
 CARRIAGE_KG = 0.3  # the x axis carries its own carriage besides the body
@@ -25,37 +31,83 @@ MAX_FORCE_N = 12.0
 SERVO_TIME_S = 0.12
 COASTING_DRAG_NS_M = 3.0  # motors off
 
+Dynamics = Literal["bullet", "kinematic"]
+
+
+class Rovers(Protocol):
+    """B rovers in the plane, whatever moves them."""
+
+    def reset(self, positions: F64) -> None:
+        """Rovers at rest at `positions` (2, B) in m."""
+        ...
+
+    def step(self, speeds: F32, torque_on: bool, running: Bool | None = None) -> F64:
+        """One control period at commanded speeds (2, B) in m/s; returns positions (2, B) in m.
+
+        Rovers that are not `running` may be left where they are.
+        """
+        ...
+
+    def close(self) -> None: ...
+
+
+def make_rovers(dynamics: Dynamics, control_rate_hz: int, physics_rate_hz: int, walls_m: float) -> Rovers:
+    """Rovers with masses and servos in Bullet, on an open plane, or without, between walls at +-walls_m."""
+    if dynamics == "kinematic":
+        return KinematicRovers(control_rate_hz, walls_m)
+    return RoverBodies(control_rate_hz, physics_rate_hz)
+
+
+class KinematicRovers:
+    """Rovers as in `es_maml/task.py` of Song et al. (ICLR 2020): position += speed * period, clipped at the walls."""
+
+    def __init__(self, control_rate_hz: int, walls_m: float) -> None:
+        self._rate, self._walls_m = control_rate_hz, walls_m
+        self._position: F64 = np.zeros((2, 0))
+
+    def reset(self, positions: F64) -> None:
+        self._position = positions.astype(np.float64)
+
+    def step(self, speeds: F32, torque_on: bool, running: Bool | None = None) -> F64:
+        if torque_on:
+            moved = self._position + speeds.astype(np.float64) / self._rate
+            self._position = np.clip(moved, -self._walls_m, self._walls_m)
+        return self._position
+
+    def close(self) -> None:
+        """Nothing to free."""
+
 
 class RoverBodies:
     """B rovers side by side, spread over worlds of up to 32.
 
     Args:
         control_rate_hz, physics_rate_hz: a command is held for physics_rate / control_rate steps.
+
+    Attributes after `reset`:
+        position, velocity: (2, B) in m and m/s.
     """
 
     def __init__(self, control_rate_hz: int, physics_rate_hz: int) -> None:
-        self._pool = WorldPool(LINKS, physics_rate_hz)
+        self._branches = Branches(LINKS, physics_rate_hz)
         self._substeps = physics_rate_hz // control_rate_hz
         # a servo faster than one physics step would overshoot
-        self._gain = MASS_KG / max(SERVO_TIME_S, 1.0 / physics_rate_hz)
-        self._count = 0
+        self._gain_of_axis = MASS_KG / max(SERVO_TIME_S, 1.0 / physics_rate_hz)
 
     def reset(self, positions: F64) -> None:
         """Rovers at rest at `positions` (2, B) in m."""
-        self._count = positions.shape[1]
-        self._worlds = self._pool.take(self._count)
-        padded = sum(w.branches for w in self._worlds)
-        # stored branch after branch, as Bullet numbers its joints, so that no call has to reorder
-        self.position, self.velocity, self._target, self._force = (np.zeros((padded, 2)).T for _ in range(4))
-        self.position[:, : self._count] = positions
-        for index, world in enumerate(self._worlds):
-            at = index * MAX_BRANCHES
-            world.reset(self.position[:, at : at + world.branches])
+        self._branches.reset(positions)
+        self.position, self.velocity = self._branches.position, self._branches.velocity
+        self._target, self._gain = np.empty_like(self.velocity), np.empty_like(self.velocity)
+        self._gain[...] = self._gain_of_axis
 
-    def step(self, speeds: F32, torque_on: bool) -> F64:
-        """One control period at commanded speeds (2, B) in m/s; returns positions (2, B) in m."""
-        self._target[:, : self._count] = speeds
-        force = self._force
+    def step(self, speeds: F32, torque_on: bool, running: Bool | None = None) -> F64:
+        """One control period at commanded speeds (2, B) in m/s; returns positions (2, B) in m.
+
+        Rovers that are not `running` may be left where they are.
+        """
+        self._target[...] = speeds
+        force = self._branches.force
         for _ in range(self._substeps):
             if torque_on:
                 np.subtract(self._target, self.velocity, out=force)
@@ -64,12 +116,8 @@ class RoverBodies:
                 np.minimum(force, MAX_FORCE_N, out=force)
             else:
                 np.multiply(self.velocity, -COASTING_DRAG_NS_M, out=force)
-            for index, world in enumerate(self._worlds):
-                at = index * MAX_BRANCHES
-                here = slice(at, at + world.branches)
-                world.step(force[:, here])
-                self.position[:, here], self.velocity[:, here] = world.read()
-        return self.position[:, : self._count]
+            self._branches.step(running)
+        return self.position
 
     def close(self) -> None:
-        self._pool.close()
+        self._branches.close()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,8 @@ from esmaml_robot.evaluation import Task
 from esmaml_robot.robot_spec import RobotSpec
 from esmaml_robot.signals import Signals
 
-from ..tasks import FAMILIES, Family
+from ..family import RobotFamily
+from ..tasks import FAMILIES, family_class, make_family
 
 I32 = npt.NDArray[np.int32]
 
@@ -26,7 +28,7 @@ I32 = npt.NDArray[np.int32]
 class FamilyPlant:
     """One robot of a family in one task; speaks counts, as sensors and actuators do."""
 
-    def __init__(self, family: Family, task: Task) -> None:
+    def __init__(self, family: RobotFamily, task: Task) -> None:
         self._plant, self._signals, self._task = family.plant, Signals(family.spec), task
 
     def reset(self, episode_seed: int) -> I32:
@@ -40,26 +42,48 @@ class FamilyPlant:
         return self._signals.quantise(self._plant.step(commands, torque_on))[:, 0]
 
 
-def _family_of(spec: RobotSpec) -> type[Any]:
-    for family in FAMILIES.values():
+def _family_of(spec: RobotSpec) -> type[RobotFamily]:
+    known: set[str] = set()
+    for name in FAMILIES:  # one after the other: importing them all would be a long start for a robot
+        family: type[object] = family_class(name)
+        if not issubclass(family, RobotFamily):
+            continue
         if family.robot == spec.name:
             return family
-    known = ", ".join(sorted({f.robot for f in FAMILIES.values()}))
-    raise ConfigError(f"there is no simulated body for robot {spec.name!r}; there is one for: {known}.")
+        known.add(family.robot)
+    raise ConfigError(
+        f"there is no simulated body for robot {spec.name!r}; there is one for: {', '.join(sorted(known))}."
+    )
 
 
-def make_plant(spec: RobotSpec, seed: int, task_json: str | None) -> FamilyPlant:
+def _named_family(spec: RobotSpec, name: str, options: Mapping[str, Any]) -> RobotFamily:
+    family: Any = make_family(name, options)
+    if not isinstance(family, RobotFamily):
+        raise ConfigError(f"task family {name} has no robot to stand behind a port.")
+    if family.spec.spec_hash != spec.spec_hash:
+        raise ConfigError(f"task family {name} is on robot {family.spec.name}, not on this {spec.name}.")
+    return family
+
+
+def make_plant(
+    spec: RobotSpec,
+    seed: int,
+    task_json: str | None,
+    family_name: str | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> FamilyPlant:
     """The body of `spec` in a hidden task.
 
     Args:
-        spec: the robot; a family's robot by name.
+        spec: the robot.
         seed: number of the test task.
         task_json: a task's parameters as JSON instead, for example a goal of your own.
+        family_name: the family to draw the task from, with its options; without it, the first that ships on this robot.
 
     Raises:
         ConfigError: no body for this robot, or the JSON is no task of its family.
     """
-    family: Family = _family_of(spec)(spec)
+    family = _named_family(spec, family_name, options or {}) if family_name else _family_of(spec)(spec)
     task = family.sample("test", seed)
     if task_json is not None:
         try:

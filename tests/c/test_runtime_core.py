@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from esmaml_robot import directions
-from esmaml_robot.adaptation.base import step
+from esmaml_robot.adaptation.base import Proposals, materialise
 from esmaml_robot.bridge.framing import FrameDecoder, crc16, encode_frame
 from esmaml_robot.bridge.messages import Result, State
 from esmaml_robot.policy import Normaliser, Policy, PolicySpec
@@ -21,6 +21,13 @@ SPEC = load_robot("rover_uno")
 POLICY = PolicySpec(inputs=2, outputs=2, hidden=(8,))
 D = POLICY.dimension
 NO_INDEX = 2**32 - 1
+
+
+def rebuilt(base, seed, sigma):
+    """What the controller makes of (seed, sigma), made here."""
+    one = Proposals(base, np.array([seed], np.uint32), np.array([sigma], np.float32), np.zeros(1, np.uint32))
+    return materialise([one])[0]
+
 
 # what a test needs to see of structs whose layout Python need not know
 GLUE = """
@@ -282,7 +289,7 @@ def test_a_chunk_without_an_announcement_is_refused(params):
 def test_candidates_are_bit_equal_to_numpy(params, sigma):
     base = array(params.base())
     for seed in (0, 1, 2**32 - 1):
-        expected = step(base[None], np.array([seed], np.uint32), np.array([sigma], np.float32))[0]
+        expected = rebuilt(base, seed, sigma)
         assert params.p_candidate(seed, sigma) == Result.OK
         assert array(params.candidate()).tobytes() == expected.tobytes()
     assert params.p_candidate(3, 0.0) == Result.OK
@@ -297,7 +304,7 @@ def test_a_candidate_that_overflows_is_refused(params):
 
 def test_commit_moves_the_base_only_to_what_was_expected(params):
     base = array(params.base())
-    expected = step(base[None], np.array([9], np.uint32), np.array([0.25], np.float32))[0]
+    expected = rebuilt(base, 9, 0.25)
     crc = zlib.crc32(expected.tobytes())
     assert params.p_commit(9, 0.25, crc ^ 1) == Result.BAD_CRC
     assert params.last_detail() == crc

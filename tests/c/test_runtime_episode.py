@@ -62,12 +62,14 @@ reward:
 class Compiled:
     """episode.c for one robot, and the same in numpy."""
 
-    def __init__(self, spec, folder) -> None:
+    def __init__(self, spec, folder, **kind) -> None:
         self.spec, self.signals = spec, Signals(spec)
-        self.policy = PolicySpec(inputs=len(spec.observed), outputs=len(spec.actuators), hidden=(6,))
+        self.policy = PolicySpec(inputs=len(spec.observed), outputs=len(spec.actuators), hidden=(6,), **kind)
         rng = np.random.default_rng(4)
         self.theta = rng.normal(scale=1.5, size=self.policy.dimension).astype(np.float32)
-        write_policy_c(Policy(self.policy, self.theta, Normaliser.identity(self.policy.inputs)), spec, folder)
+        plain = Normaliser.identity(self.policy.inputs)
+        self.batch = PolicyBatch(self.policy, self.theta[None], plain)
+        write_policy_c(Policy(self.policy, self.theta, plain), spec, folder)
         write_robot_c(spec, folder)
         (folder / "glue.c").write_text(GLUE)
         sources = [RUNTIME / "episode.c", *(folder / f"{n}.c" for n in ("policy", "robot_model", "glue"))]
@@ -96,22 +98,27 @@ class Compiled:
             if not self.signals.aborted(self.signals.to_si(counts[:, None]))[0]:
                 return counts
 
-    def expected_command(self, sensors, previous) -> np.ndarray:
-        si = self.signals.to_si(sensors[:, None])
-        action = PolicyBatch(self.policy, self.theta[None], Normaliser.identity(self.policy.inputs)).act(
-            self.signals.observe(si)
-        )
+    def expected_command(self, sensors, previous, tick) -> np.ndarray:
+        if tick == 0:
+            self.batch.reset()
+        action = self.batch.act(self.signals.observe(self.signals.to_si(sensors[:, None])), tick)
         return self.signals.limit(self.signals.to_counts(action), previous[:, None])[:, 0]
 
 
-@pytest.fixture(scope="module", params=["rover_uno", "rich"])
+#: A policy that remembers: a clock shorter than the episode, and a filter.
+MEMORY = {"clock_steps": 23, "action_filter": 0.4, "layers": "low_displacement", "displacement_rank": 2}
+
+
+@pytest.fixture(scope="module", params=["rover_uno", "rich", "rich with memory"])
 def compiled(request, tmp_path_factory):
     spec = load_robot("rover_uno") if request.param == "rover_uno" else parse_robot(RICH, "rich.yaml")
-    return Compiled(spec, tmp_path_factory.mktemp(request.param))
+    kind = MEMORY if "memory" in request.param else {}
+    return Compiled(spec, tmp_path_factory.mktemp(request.param.replace(" ", "_")), **kind)
 
 
-def test_a_whole_episode_has_the_same_bits(compiled):
-    rng = np.random.default_rng(0)
+@pytest.mark.parametrize("episode", [1, 2])
+def test_a_whole_episode_has_the_same_bits(compiled, episode):
+    rng = np.random.default_rng(episode)
     compiled.c.start(1)
     safe = compiled.signals.safe[:, 0]
     previous, sensors_seen, commands = safe, [], []
@@ -121,7 +128,7 @@ def test_a_whole_episode_has_the_same_bits(compiled):
         assert compiled.tick(sensors) == GOES_ON
         assert compiled.c.at() == t
         command = compiled.command()
-        assert command.tolist() == compiled.expected_command(sensors, previous).tolist()
+        assert command.tolist() == compiled.expected_command(sensors, previous, t).tolist()
         flags_seen |= Flag(compiled.c.flags())
         sensors_seen.append(sensors)
         commands.append(command)

@@ -11,7 +11,6 @@ import pytest
 
 from esmaml_robot.checkpoint import Checkpoint, RunFolder, save_checkpoint
 from esmaml_robot.cli.settings import run_config
-from esmaml_robot.robot_spec import load_robot
 
 TIMEOUT_S = 240
 
@@ -51,13 +50,14 @@ def seeking_theta():
 def make_run(seeking_theta):
     """A function of a path that makes a run folder there, whose meta-policy seeks."""
     from esmaml_robot import meta
+    from esmaml_robot.moments import Moments
     from esmaml_robot.policy import Normaliser
 
     def make(folder: Path, **changes) -> Path:
-        config = run_config("four_corners", load_robot("rover_uno"), seed=0).model_copy(update=changes)
+        config = run_config("four_corners", seed=0).model_copy(update=changes)
         run = RunFolder(folder)
         run.create(config)
-        checkpoint = Checkpoint(config, meta.start(seeking_theta), Normaliser.identity(2))
+        checkpoint = Checkpoint(config, meta.start(seeking_theta), Normaliser.identity(2), Moments.empty(2))
         save_checkpoint(run.checkpoint_file(0), checkpoint)
         return folder
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from esmaml_robot.adaptation.base import step
+from esmaml_robot.adaptation.base import Proposals, materialise
 from esmaml_robot.bridge.controller import RobotController
 from esmaml_robot.bridge.framing import encode_frame
 from esmaml_robot.bridge.messages import Codec, Fault, Flag, Reason, State
@@ -40,6 +40,12 @@ POLICY = PolicySpec(inputs=2, outputs=2, hidden=(8,))
 THETA = np.random.default_rng(0).normal(scale=0.7, size=POLICY.dimension).astype(np.float32)
 PLANT = (sys.executable, str(Path(__file__).with_name("kinematic_robot.py")))
 HOLD_US, RELEASE_US = 300_000, 600_000
+
+
+def rebuilt(base, seed, sigma):
+    """What the controller makes of (seed, sigma), made here."""
+    one = Proposals(base, np.array([seed], np.uint32), np.array([sigma], np.float32), np.zeros(1, np.uint32))
+    return materialise([one])[0]
 
 
 @pytest.fixture(scope="session", params=["plain", "sanitized"])
@@ -112,7 +118,7 @@ def test_the_return_is_the_policys_own_on_the_same_sensors(robot):
     robot.upload(THETA)
     robot.arm()
     record = robot.run_episode(1, 150, 9, 0.25)
-    candidate = step(THETA[None], np.array([9], np.uint32), np.array([0.25], np.float32))[0]
+    candidate = rebuilt(THETA, 9, 0.25)
     policy = Policy(POLICY, candidate, Normaliser.identity(POLICY.inputs))
     signals = robot._signals
     previous = signals.safe
@@ -126,7 +132,7 @@ def test_the_return_is_the_policys_own_on_the_same_sensors(robot):
 
 def test_commit_moves_the_base_and_a_wrong_expectation_does_not(robot):
     robot.upload(THETA)
-    moved = step(THETA[None], np.array([4], np.uint32), np.array([-0.5], np.float32))[0]
+    moved = rebuilt(THETA, 4, -0.5)
     with pytest.raises(LinkError, match="not the ones announced"):
         robot.commit(5, -0.5, moved)
     crc = robot.commit(4, -0.5, moved)

@@ -9,9 +9,12 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 from safetensors.numpy import save as to_safetensors
 
 from esmaml_robot.checkpoint import (
+    Best,
     Checkpoint,
     RunConfig,
     RunFolder,
@@ -23,6 +26,7 @@ from esmaml_robot.checkpoint import (
 )
 from esmaml_robot.errors import CheckpointError, ConfigError, PolicyError
 from esmaml_robot.meta import MetaState
+from esmaml_robot.moments import Moments
 from esmaml_robot.policy import Normaliser
 
 CONFIG = {
@@ -38,21 +42,31 @@ CONFIG = {
 D = 22
 
 
-def checkpoint(iteration=7, seed=0):
+def checkpoint(iteration=7, seed=0, validated=True):
     rng = np.random.default_rng(seed)
     arrays = [rng.normal(size=D) for _ in range(4)]
     normaliser = Normaliser(rng.normal(size=2), rng.uniform(1, 2, 2))
-    return Checkpoint(RunConfig.model_validate(CONFIG), MetaState(*arrays, iteration, 1234), normaliser)
+    observed = Moments(12345, rng.normal(size=2), rng.uniform(1, 2, 2))
+    earlier = Normaliser(rng.normal(size=2), rng.uniform(1, 2, 2))
+    best = Best(rng.normal(size=D).astype(np.float32), earlier, -1 / 3, 2) if validated else Best()
+    state = MetaState(*arrays, iteration, 1234)
+    return Checkpoint(RunConfig.model_validate(CONFIG), state, normaliser, observed, best)
 
 
 def content(one):
     """Everything in a checkpoint, as bytes."""
     state = one.state
-    arrays = [state.theta, state.mean, state.first, state.second, one.normaliser.mean, one.normaliser.inverse_std]
+    arrays = [state.theta, state.mean, state.first, state.second, one.observed.mean, one.observed.squares]
+    if one.best.theta is not None:
+        arrays.append(one.best.theta)
+    for normaliser in filter(None, (one.normaliser, one.best.normaliser)):
+        arrays += [normaliser.mean, normaliser.inverse_std]
     return (
         one.config,
         state.iteration,
         state.episodes,
+        one.observed.count,
+        (one.best.score, one.best.stale),
         one.policy.policy_hash,
         [(a.dtype, a.shape, a.tobytes()) for a in arrays],
     )
@@ -78,6 +92,22 @@ def saved(tmp_path):
 
 def test_round_trip_bit_for_bit(saved):
     assert content(load_checkpoint(saved)) == content(checkpoint())
+
+
+def test_round_trip_of_a_run_without_a_validation(tmp_path):
+    one = checkpoint(validated=False)
+    loaded = load_checkpoint(save_checkpoint(tmp_path / "x.safetensors", one))
+    assert content(loaded) == content(one)
+    assert loaded.best == Best()
+
+
+def test_the_policy_is_the_best_on_validation_tasks_else_the_running_mean():
+    one = checkpoint()
+    assert one.policy.theta.tobytes() == one.best.theta.tobytes()
+    assert one.policy.normaliser is one.best.normaliser
+    one = checkpoint(validated=False)
+    assert one.policy.theta.tobytes() == one.state.mean.astype(np.float32).tobytes()
+    assert one.policy.normaliser is one.normaliser
 
 
 def test_round_trip_keeps_signs_of_zero_and_small_numbers(tmp_path):
@@ -168,9 +198,9 @@ def test_foreign_safetensors_files(tmp_path):
     path = tmp_path / "foreign.safetensors"
     for metadata in (None, {"format": "pt"}, {"format": "esmaml-checkpoint-99"}):
         path.write_bytes(to_safetensors({"theta": np.zeros(3)}, metadata=metadata))
-        with pytest.raises(CheckpointError, match=r"has format .*, this version reads 'esmaml-checkpoint-1'"):
+        with pytest.raises(CheckpointError, match=r"has format .*, this version reads 'esmaml-checkpoint-2'"):
             load_checkpoint(path)
-    path.write_bytes(to_safetensors({"theta": np.zeros(3)}, metadata={"format": "esmaml-checkpoint-1"}))
+    path.write_bytes(to_safetensors({"theta": np.zeros(3)}, metadata={"format": "esmaml-checkpoint-2"}))
     with pytest.raises(CheckpointError, match="is damaged"):
         load_checkpoint(path)
     path.write_bytes(b"\x80\x04\x95 a pickle would begin like this")
@@ -217,6 +247,50 @@ def test_config_differences_and_budget():
     assert RunConfig.model_validate({**CONFIG, "episodes": 1}).iterations == 1
 
 
+def parts_of(config):
+    """Episodes of an iteration and of a validation, counted by hand for CONFIG's hill climber of 3 queries."""
+    adaptation, scores = 3 + 1, config.meta.score_episodes
+    if config.meta.method == "zero_order":
+        iteration = 2 * config.meta.pairs * (adaptation + scores)
+    else:
+        iteration = config.meta.tasks * (adaptation + 2 * config.meta.pairs * scores)
+    return iteration, config.validation.tasks * (adaptation + scores)
+
+
+@given(
+    episodes=st.integers(1, 3000),
+    every=st.integers(0, 5),
+    tasks=st.integers(2, 40),
+    scores=st.integers(1, 3),
+    method=st.sampled_from(["zero_order", "first_order"]),
+    warm=st.none() | st.integers(0, 2999),
+)
+def test_the_budget_holds_whole_iterations_with_their_validations_and_no_further_one(
+    episodes, every, tasks, scores, method, warm
+):
+    changes = {
+        "episodes": episodes,
+        "validation": {"every": every, "tasks": tasks},
+        "meta": {"pairs": 2, "tasks": 3, "method": method, "score_episodes": scores},
+    }
+    if warm is not None:
+        changes["warm_start"] = {"run": "runs/a", "policy_hash": "0" * 16, "episodes": warm}
+        assume(warm < episodes)
+    config = RunConfig.model_validate({**CONFIG, **changes})
+    iteration, validation = parts_of(config)
+
+    def used(iterations):
+        validations = -(-iterations // every) if every else 0
+        return (warm or 0) + iterations * iteration + validations * validation
+
+    assert (config.episodes_per_iteration, config.episodes_per_validation) == (iteration, validation)
+    if config.iterations > 1:
+        assert used(config.iterations) <= episodes
+    assert used(config.iterations + 1) > episodes
+    assert config.progress(0) == 0
+    assert config.progress(config.iterations) == 1
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -226,6 +300,9 @@ def test_config_differences_and_budget():
         ({"operator": {"sigmas": 1}}, "training option operator.sigmas: .*found 1"),
         ({"policy": 5}, "training option policy: .*found 5"),
         ({"colour": "red"}, "training option colour: .*found 'red'"),
+        ({"validation": {"tasks": 1}}, "training option validation.tasks: .*found 1"),
+        ({"meta": {"method": "first_order_hessian"}}, "first_order_hessian needs operator.name es_gradient"),
+        ({"options": 3}, "training option options: .*found 3"),
     ],
 )
 def test_bad_training_options(change, words):

@@ -16,6 +16,7 @@ from esmaml_robot.adaptation.side_by_side import Item, adapt_many
 from esmaml_robot.errors import PolicyError
 from esmaml_robot.evaluation import EpisodeBatch, Task
 from esmaml_robot.meta import MetaConfig
+from esmaml_robot.search import sample_directions
 
 F = np.float32
 PLAIN = {"optimiser": "sgd", "learning_rate": 1.0, "momentum": 0.0, "shaping": "none", "averaging": 1}
@@ -30,7 +31,7 @@ def one_step(config, value, d, theta=None, iteration=0):
     """The state after one step on a plain function of the parameters, and the items."""
     state = meta.start(np.zeros(d, F) if theta is None else theta)
     items = meta.work_items(config, 3, iteration)
-    points = meta.perturbed(state.params, config.sigma, items)
+    points = meta.perturbed(config, state.params, items)
     return meta.tell(config, state, items, [value(p.astype(np.float64)) for p in points], len(items)), items
 
 
@@ -126,7 +127,7 @@ def test_perturbed_points_are_theta_plus_and_minus_sigma_g():
     config = MetaConfig(pairs=3, sigma=0.5)
     items = meta.work_items(config, 1, 0)
     theta = np.array([1, -2, 3], F)
-    points = meta.perturbed(theta, 0.5, items)
+    points = meta.perturbed(config, theta, items)
     for i, row in enumerate(directions.directions([i.direction_seed for i in items[::2]], 3)):
         np.testing.assert_array_equal(points[2 * i], theta + F(0.5) * row)
         np.testing.assert_array_equal(points[2 * i + 1], theta - F(0.5) * row)
@@ -177,6 +178,39 @@ def test_learning_rate_goes_linearly_to_its_end():
     full = given_gradients(MetaConfig(**base, learning_rate=0.2, learning_rate_final=0.05), [1.0], 0.0)[0][0]
     half = given_gradients(MetaConfig(**base, learning_rate=0.2, learning_rate_final=0.05), [1.0], 0.5)[0][0]
     np.testing.assert_allclose(half.theta, full.theta * 0.125 / 0.2, rtol=1e-12)
+
+
+def test_sigma_goes_linearly_to_its_end_and_the_gradient_follows_it():
+    steady, falling = MetaConfig(sigma=0.2), MetaConfig(sigma=0.2, sigma_final=0.1)
+    assert [steady.sigma_at(p) for p in (0, 0.5, 1)] == [0.2, 0.2, 0.2]
+    assert [falling.sigma_at(p) for p in (0, 0.5, 1, 3)] == pytest.approx([0.2, 0.15, 0.1, 0.1])
+    theta = np.array([1, -2, 3], F)
+    config = MetaConfig(pairs=2, sigma=0.5, sigma_final=0.25, **PLAIN)
+    items = meta.work_items(config, 1, 0)
+    points = meta.perturbed(config, theta, items, 1.0)
+    np.testing.assert_array_equal(points, meta.perturbed(MetaConfig(pairs=2, sigma=0.25), theta, items))
+    # a linear function has the same gradient at any sigma: dividing by another one than was used would show
+    slope = np.array([1.0, -2.0, 0.5])
+    ends = [
+        meta.tell(config, meta.start(theta), items, meta.perturbed(config, theta, items, p).astype(float) @ slope, 4, p)
+        for p in (0.0, 1.0)
+    ]
+    np.testing.assert_allclose(ends[0].theta, ends[1].theta, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["orthogonal", "dpp"])
+def test_other_directions_are_those_of_the_iteration_and_a_part_of_the_items_gets_its_own_rows(kind):
+    config = MetaConfig(pairs=4, sigma=0.5, directions=kind, **PLAIN)
+    items = meta.work_items(config, 1, 7)
+    theta = np.zeros(6, F)
+    points = meta.perturbed(config, theta, items)
+    rows = sample_directions(kind, items[0].root, 4, 6)
+    np.testing.assert_array_equal(points, np.repeat(rows, 2, axis=0) * np.tile([[0.5], [-0.5]], (4, 1)).astype(F))
+    np.testing.assert_array_equal(meta.perturbed(config, theta, items[3:6]), points[3:6])
+    slope = np.arange(6.0)
+    state = meta.tell(config, meta.start(theta), items, points.astype(float) @ slope, 8)
+    np.testing.assert_allclose(state.theta, rows.T.astype(float) @ (rows.astype(float) @ slope) / 4, rtol=1e-5)
+    assert {i.root for i in items} != {i.root for i in meta.work_items(config, 1, 8)}
 
 
 def test_running_mean():
@@ -276,7 +310,7 @@ def train_on_doors(operator, seed, episodes):
     state = meta.start(np.zeros(2, F))
     while state.episodes < episodes:
         items = meta.work_items(config, seed, state.iteration)
-        starts = meta.perturbed(state.params, config.sigma, items)
+        starts = meta.perturbed(config, state.params, items)
         tasks = [family.sample(i.task_index) for i in items]
         work = [Item(s, t, i.operator_seed) for s, t, i in zip(starts, tasks, items, strict=True)]
         adapted = np.stack([a.params for a in adapt_many(operator, family.evaluate, work)])

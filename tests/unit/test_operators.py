@@ -7,30 +7,29 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from safetensors.numpy import load as from_safetensors
 from safetensors.numpy import save as to_safetensors
 
 from esmaml_robot import directions
-from esmaml_robot.adaptation import OperatorConfig
-from esmaml_robot.adaptation.base import (
-    candidate_seeds,
-    episode_seeds,
-    materialise,
-    state_from_arrays,
-    state_to_arrays,
-)
+from esmaml_robot.adaptation.base import Proposals, episode_seeds, materialise, state_from_arrays, state_to_arrays
 from esmaml_robot.adaptation.batch_hill_climb import BatchHillClimb
+from esmaml_robot.adaptation.confirmed_hill_climb import ConfirmedHillClimb
+from esmaml_robot.adaptation.es_ascent import ESAscent
 from esmaml_robot.adaptation.es_gradient import ESGradient
 from esmaml_robot.adaptation.hill_climb import HillClimb
 from esmaml_robot.adaptation.none import NoAdaptation
 from esmaml_robot.adaptation.side_by_side import Item, adapt_many
 from esmaml_robot.errors import PolicyError
 from esmaml_robot.evaluation import EpisodeBatch, FunctionEvaluator, Task
+from esmaml_robot.search import Search, candidate_seeds
 
 F = np.float32
 D = 7
 THETA = np.linspace(-1, 1, D).astype(F)
 GOAL = np.linspace(0.5, -0.5, D)
+ORTHOGONAL, DPP = Search("orthogonal"), Search("dpp", 3)
 OPERATORS = {
     "hill": HillClimb(12, 0.1),
     "batch": BatchHillClimb(4, 3, 0.1, "batch"),
@@ -40,6 +39,36 @@ OPERATORS = {
     "antithetic": ESGradient(8, 0.1, 0.05, "antithetic"),
     "raw gradient": ESGradient(6, 0.2, 0.01, "plain", normalise=False),
     "none": NoAdaptation(),
+    "confirmed": ConfirmedHillClimb(24, 0.1),
+    "ascent": ESAscent(3, 4, 0.1),
+    "shrinking hill": HillClimb(12, 0.1, shrink=0.7),
+    "orthogonal hill": HillClimb(12, 0.1, ORTHOGONAL),
+    "orthogonal batch": BatchHillClimb(4, 3, 0.1, "batch", ORTHOGONAL),
+    "orthogonal average": BatchHillClimb(4, 3, 0.1, "average", ORTHOGONAL),
+    "orthogonal gradient": ESGradient(20, 0.1, 0.05, "antithetic", search=ORTHOGONAL),
+    "orthogonal confirmed": ConfirmedHillClimb(16, 0.1, ORTHOGONAL, 0.8),
+    "orthogonal ascent": ESAscent(2, 9, 0.1, search=ORTHOGONAL),
+    "dpp hill": HillClimb(12, 0.1, DPP),
+    "dpp batch": BatchHillClimb(4, 3, 0.1, "batch", DPP),
+    "dpp plain gradient": ESGradient(8, 0.1, 0.05, "plain", search=DPP),
+}
+#: Calls of `tell` in one adaptation, where it is not one.
+CALLS = {
+    "hill": 13,
+    "batch": 5,
+    "average": 5,
+    "batch of one": 6,
+    "none": 0,
+    "confirmed": 25,
+    "ascent": 7,
+    "shrinking hill": 13,
+    "orthogonal hill": 13,
+    "orthogonal batch": 5,
+    "orthogonal average": 5,
+    "orthogonal confirmed": 17,
+    "orthogonal ascent": 5,
+    "dpp hill": 13,
+    "dpp batch": 5,
 }
 EVERY = pytest.mark.parametrize("name", OPERATORS)
 
@@ -101,6 +130,21 @@ def test_hill_climbing(seed):
     assert result.params.tobytes() == best.tobytes()
     assert (result.estimate, result.history) == (float(pivot), tuple(history))
     assert result.episodes == 13
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_hill_climbing_with_steps_that_shrink(seed):
+    starts, episodes = candidate_seeds(seed, 12), episode_seeds(seed, 13)
+    best, pivot, sigma, taken = THETA, noisy(THETA, episodes[0]), F(0.1), 0
+    for q in range(12):
+        candidate = best + sigma * direction(starts[q])
+        value = noisy(candidate, episodes[q + 1])
+        if value > pivot:
+            best, pivot, sigma, taken = candidate, value, F(sigma * F(0.7)), taken + 1
+    result = OPERATORS["shrinking hill"].result(run(OPERATORS["shrinking hill"], seed=seed))
+    assert result.params.tobytes() == best.tobytes()
+    assert result.estimate == float(pivot)
+    assert taken > 0
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -248,8 +292,10 @@ def test_ask_does_not_change_the_state(name):
     while not operator.done(state):
         kept = {k: v.copy() for k, v in state_to_arrays(state).items()}
         one, two = operator.ask(state), operator.ask(state)
-        for field in ("base", "seeds", "sigmas", "episode_seeds"):
-            assert getattr(one, field).tobytes() == getattr(two, field).tobytes()
+        for field in ("base", "seeds", "sigmas", "episode_seeds", "offsets"):
+            a, b = getattr(one, field), getattr(two, field)
+            assert (a is None and b is None) or a.tobytes() == b.tobytes()
+        assert materialise([one]).tobytes() == materialise([two]).tobytes()
         for key, value in state_to_arrays(state).items():
             assert value.tobytes() == kept[key].tobytes()
         state = tell_one(operator, state)
@@ -282,7 +328,7 @@ def test_a_saved_state_goes_on_bit_for_bit_from_every_cut(name):
             break
         state = tell_one(operator, state)
     assert operator.result(restored).params.tobytes() == operator.result(end).params.tobytes()
-    assert cuts == {"hill": 14, "batch": 6, "average": 6, "batch of one": 7, "none": 1}.get(name, 2)
+    assert cuts == CALLS.get(name, 1) + 1
 
 
 @EVERY
@@ -305,8 +351,11 @@ def test_seeds_give_different_candidates(name):
     operator = OPERATORS[name]
     if name == "none":
         return
-    results = {operator.result(run(operator, seed=s)).params.tobytes() for s in range(8)}
-    assert len(results) > 4
+    tried = set()
+    for seed in range(8):
+        state = tell_one(operator, operator.start(THETA, seed))
+        tried.add(materialise([operator.ask(operator.start(THETA, seed)), operator.ask(state)]).tobytes())
+    assert len(tried) == 8
 
 
 @EVERY
@@ -338,6 +387,83 @@ def test_history_holds_the_told_returns_in_order(name):
         told += returns.tolist()
         state = operator.tell(state, returns)
     assert operator.result(state).history == tuple(told)
+
+
+@EVERY
+@given(seed=st.integers(0, 2**32 - 1), returns=st.lists(st.floats(-1e3, 1e3, width=32), min_size=60, max_size=60))
+@settings(max_examples=20, deadline=None)
+def test_any_returns_cut_anywhere_go_on_bit_for_bit(name, seed, returns):
+    operator = OPERATORS[name]
+    state, at = operator.start(THETA, seed), 0
+    cut = state
+    while not operator.done(state):
+        asked = operator.ask(state)
+        values = np.array(returns[at : at + len(asked)], F)
+        at += len(asked)
+        again = state_from_arrays(type(cut), state_to_arrays(cut))
+        assert materialise([operator.ask(again)]).tobytes() == materialise([asked]).tobytes()
+        state, cut = operator.tell(state, values), operator.tell(again, values)
+        same(cut, state)
+    result = operator.result(state)
+    assert result.episodes == at == operator.episodes
+    assert result.history == tuple(returns[:at])
+    assert result.params.dtype == F
+    assert np.isfinite(result.params).all()
+
+
+# --- directions that a proposal carries
+
+
+def test_batches_mix_proposals_with_and_without_offsets():
+    rng = np.random.default_rng(0)
+    seeds, episodes = np.arange(4, dtype=np.uint32), np.zeros(4, np.uint32)
+    sigmas = np.array([0.5, 0, -0.25, 1], F)
+    offsets = rng.standard_normal((4, D)).astype(F)
+    negative_zero = np.array([-0.0] * D, F)
+    seeded = Proposals(THETA, seeds, sigmas, episodes)
+    carried = Proposals(negative_zero, seeds, sigmas, episodes, offsets)
+    rows = materialise([carried, seeded, carried])
+    assert rows.dtype == F
+    np.testing.assert_array_equal(rows[4:8], materialise([seeded]))
+    for at in (0, 8):
+        for i in (0, 2, 3):
+            assert rows[at + i].tobytes() == (negative_zero + sigmas[i] * offsets[i]).tobytes()
+        assert rows[at + 1].tobytes() == negative_zero.tobytes()  # sigma 0 is the base to the last bit
+    for i in range(4):
+        assert materialise([carried.row(i)]).tobytes() == rows[i].tobytes()
+        assert materialise([seeded.row(i)]).tobytes() == rows[4 + i].tobytes()
+
+
+@pytest.mark.parametrize("name", [n for n in OPERATORS if n.startswith("orthogonal")])
+def test_orthogonal_candidates_are_at_right_angles_and_seeded_ones_are_not(name):
+    operator, turned, plain = OPERATORS[name], [], []
+    state = operator.start(THETA, 3)
+    while not operator.done(state):
+        asked = operator.ask(state)
+        for i in range(len(asked)):
+            one = asked.row(i)
+            if one.sigmas[0] > 0:
+                turned.append(one.offsets[0].astype(np.float64))
+                plain.append(directions.directions(one.seeds, D)[0].astype(np.float64))
+        state = tell_one(operator, state)
+    several = {"orthogonal batch": slice(0, 3), "orthogonal average": slice(0, 12, 3)}.get(name, slice(0, D))
+
+    def largest_cosine(rows):
+        units = np.array([r / np.linalg.norm(r) for r in rows[several]])
+        return np.abs(units @ units.T - np.eye(len(units))).max()
+
+    assert largest_cosine(turned) < 1e-6
+    assert largest_cosine(plain) > 0.1
+    np.testing.assert_allclose([np.linalg.norm(r) for r in turned], [np.linalg.norm(r) for r in plain], rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", [n for n in OPERATORS if not n.startswith("orthogonal")])
+def test_other_candidates_are_rebuilt_from_a_seed(name):
+    operator = OPERATORS[name]
+    state = operator.start(THETA, 3)
+    while not operator.done(state):
+        assert operator.ask(state).offsets is None
+        state = tell_one(operator, state)
 
 
 # --- many at once
@@ -404,29 +530,3 @@ def test_function_evaluator_marks_what_is_not_finite():
     batch = FunctionEvaluator(lambda p: math.nan if p[0] > 0 else 1.0).evaluate(np.array([[1], [-1]], F), np.zeros(2))
     assert batch.valid.tolist() == [False, True]
     assert len(batch) == 2
-
-
-# --- configuration
-
-
-@pytest.mark.parametrize(
-    ("name", "kind"),
-    [
-        ("hill_climb", HillClimb),
-        ("batch_hill_climb", BatchHillClimb),
-        ("es_gradient", ESGradient),
-        ("none", NoAdaptation),
-    ],
-)
-def test_config_builds_the_operator_of_its_name(name, kind):
-    operator = OperatorConfig(name=name, queries=6, sigma=0.3, parallel=2, mode="average", alpha=0.7).build()
-    assert isinstance(operator, kind)
-    assert operator.name == name
-    for key, value in {"queries": 6, "sigma": 0.3, "parallel": 2, "mode": "average", "alpha": 0.7}.items():
-        assert getattr(operator, key, value) == value
-
-
-def test_config_refuses_antithetic_pairs_of_an_odd_number():
-    with pytest.raises(ValueError, match="queries is 5; antithetic pairs need an even number"):
-        OperatorConfig(name="es_gradient", queries=5)
-    assert OperatorConfig(name="es_gradient", queries=5, kind="plain").build().episodes == 6

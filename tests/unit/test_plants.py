@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -135,9 +138,39 @@ def test_bad_task_json_is_refused(text, words):
     assert "\n" not in str(caught.value)
 
 
+def test_a_rover_starts_without_the_bodies_of_other_robots():
+    script = (
+        "import sys; from esmaml_robot.robot_spec import load_robot; from sim.virtual_robot.plants import make_plant;"
+        "make_plant(load_robot('rover_uno'), 0, None).reset(0);"
+        "print([m for m in sys.modules if m.startswith('sim.robots.')])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    assert ast.literal_eval(done.stdout) == ["sim.robots.rover"]
+
+
 def test_a_robot_without_a_body_is_refused():
     spec = load_robot("rover_uno").model_copy(update={"name": "walker"})
     with pytest.raises(
-        ConfigError, match="no simulated body for robot 'walker'; there is one for: rover_nav, rover_uno"
+        ConfigError, match=r"there is no simulated body for robot 'walker'; there is one for: .*rover_nav, rover_uno"
     ):
         make_plant(spec, 0, None)
+
+
+def test_the_body_is_of_the_family_that_was_asked_for():
+    spec = load_robot("half_cheetah")
+    commands = np.array([round(a.range[0] / a.scale) for a in spec.actuators])
+
+    def merits(*family):
+        plant = make_plant(spec, 1, None, *family)
+        plant.reset(0)
+        return [int(plant.step(commands, True)[3]) for _ in range(5)]
+
+    by_default, direction, velocity = merits(), merits("cheetah_direction"), merits("cheetah_velocity", {})
+    assert by_default == direction != velocity
+    assert max(velocity) <= 0  # less the further it is from the hidden speed
+    with pytest.raises(ConfigError, match="option physcis"):
+        make_plant(spec, 1, None, "cheetah_velocity", {"physcis": {}})
+    with pytest.raises(ConfigError, match="is on robot rover_uno, not on this half_cheetah"):
+        make_plant(spec, 1, None, "four_corners")
+    with pytest.raises(ConfigError, match="no robot to stand behind a port"):
+        make_plant(spec, 1, None, "gym:CartPole-v1")

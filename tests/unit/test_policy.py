@@ -1,33 +1,95 @@
-"""The policy's arithmetic: tanh32 against the real tanh, the batched forward pass against plain numpy in float64."""
+"""The policy's arithmetic: tanh32 against the real tanh, the forward pass against plain numpy in float64."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from esmaml_robot.errors import PolicyError
-from esmaml_robot.policy import Normaliser, Policy, PolicyBatch, PolicySpec, initial_theta, tanh32
+from esmaml_robot.float32 import relu_in_place, tanh32
+from esmaml_robot.policy import Normaliser, Policy, PolicyBatch, PolicySpec, initial_theta
 
 SHAPES = [(), (8,), (16, 16), (5, 3, 7)]
 
+KINDS = [
+    {},
+    {"layers": "toeplitz"},
+    {"layers": "low_displacement", "displacement_rank": 1},
+    {"layers": "low_displacement", "displacement_rank": 3},
+]
 
-def reference_forward(spec, theta, mean, inverse_std, observations):
+
+def specs():
+    """Architectures of all kinds, small enough to be run many times."""
+    return st.builds(
+        lambda kind, **rest: PolicySpec(**kind, **rest),
+        kind=st.sampled_from(KINDS),
+        inputs=st.integers(1, 9),
+        outputs=st.integers(1, 5),
+        hidden=st.lists(st.integers(1, 12), max_size=3).map(tuple),
+        activation=st.sampled_from(["tanh", "relu"]),
+        clock_steps=st.none() | st.integers(2, 40),
+        action_filter=st.none() | st.floats(0.01, 0.99),
+    )
+
+
+def krylov(first, sign):
+    """The f-circulant matrix: each column is the one before it, shifted down, with f times its end on top."""
+    columns = [first]
+    while len(columns) < len(first):
+        last = columns[-1]
+        columns.append(np.concatenate([[sign * last[-1]], last[:-1]]))
+    return np.stack(columns, axis=1)
+
+
+def layer_matrix(spec, values, n_in, n_out):
+    """W of one layer out of its weights, in float64, by the formulas of the papers."""
+    if spec.layers == "toeplitz":
+        return np.array([[values[i - j + n_in - 1] for j in range(n_in)] for i in range(n_out)])
+    if spec.layers == "low_displacement":
+        n = max(n_in, n_out)
+        g, h = values.reshape(2, spec.displacement_rank, n)
+        products = [krylov(a, 1.0) @ krylov(b, -1.0) for a, b in zip(g, h, strict=True)]
+        return sum(products)[:n_out, :n_in]
+    return values.reshape(n_out, n_in)
+
+
+def reference_forward(spec, theta, mean, inverse_std, observations, ticks=0, previous=0.0):
     """The documented forward pass written down once more, in float64 with matrix products: (B, in) -> (B, out)."""
     x = np.clip((observations.astype(np.float64) - mean) * inverse_std, -10, 10)
-    at = 0
-    sizes = [spec.inputs, *spec.hidden, spec.outputs]
+    if spec.clock_steps:
+        angle = np.broadcast_to(2 * np.pi * np.asarray(ticks) / spec.clock_steps, len(x))
+        x = np.column_stack([x, np.sin(angle), np.cos(angle)])
+    theta, at = theta.astype(np.float64), 0
+    sizes = [x.shape[1], *spec.hidden, spec.outputs]
     for layer in range(len(sizes) - 1):
         n_in, n_out = sizes[layer], sizes[layer + 1]
-        w = theta[at : at + n_in * n_out].astype(np.float64).reshape(n_out, n_in)
-        b = theta[at + n_in * n_out : at + n_in * n_out + n_out].astype(np.float64)
-        at += n_in * n_out + n_out
-        x = x @ w.T + b
+        count = {
+            "dense": n_in * n_out,
+            "toeplitz": n_in + n_out - 1,
+            "low_displacement": 2 * (spec.displacement_rank or 0) * max(n_in, n_out),
+        }[spec.layers]
+        w = layer_matrix(spec, theta[at : at + count], n_in, n_out)
+        x = x @ w.T + theta[at + count : at + count + n_out]
+        at += count + n_out
         if layer < len(sizes) - 2:
-            x = np.tanh(x)
+            x = np.tanh(x) if spec.activation == "tanh" else np.maximum(x, 0)
     assert at == len(theta)
-    return np.clip(x, -1, 1)
+    wanted = np.clip(x, -1, 1)
+    return wanted if spec.action_filter is None else previous + spec.action_filter * (wanted - previous)
+
+
+def policy_of(spec, seed, normalise=False):
+    """A policy whose layers keep the size of what goes through them, so that rounding is all that differs."""
+    rng = np.random.default_rng(seed)
+    theta = initial_theta(spec, "scaled", 1.0, seed)
+    theta += (0.2 * (theta == 0) * rng.standard_normal(theta.size)).astype(np.float32)  # the biases
+    normaliser = Normaliser.identity(spec.inputs)
+    if normalise:
+        normaliser = Normaliser(rng.uniform(-0.5, 0.5, spec.inputs), rng.uniform(0.5, 3.0, spec.inputs))
+    return Policy(spec, theta, normaliser)
 
 
 def random_policy(hidden, seed=0, scale=1.0, normalise=False, inputs=3, outputs=2):
@@ -86,6 +148,55 @@ def test_forward_equals_an_independent_reference(hidden, normalise):
     np.testing.assert_allclose(actions, expected, atol=2e-5, rtol=0)
 
 
+@settings(max_examples=300, deadline=None)
+@given(specs(), st.booleans(), st.integers(0, 2**31))
+def test_every_kind_of_policy_equals_an_independent_reference(spec, normalise, seed):
+    policy = policy_of(spec, seed, normalise)
+    rng = np.random.default_rng(seed)
+    observations = rng.uniform(-1, 1, (20, spec.inputs)).astype(np.float32)
+    ticks = rng.integers(0, 100, 20)
+    previous = rng.uniform(-1, 1, (20, spec.outputs)).astype(np.float32)
+    normaliser = policy.normaliser
+    expected = reference_forward(
+        spec, policy.theta, normaliser.mean, normaliser.inverse_std, observations, ticks, previous
+    )
+    actions = policy.act(observations, ticks, previous)
+    np.testing.assert_allclose(actions, expected, atol=1e-5, rtol=0)
+    assert np.abs(actions).max() <= 1
+    at_zero = policy.act(observations, np.zeros(20, int), np.zeros_like(previous))
+    assert policy.act(observations).tobytes() == at_zero.tobytes()
+
+
+def in_order(weights, bias, x):
+    """The sum b + W x with one rounding an operation, term by term, the order that C has."""
+    out = []
+    for row, total in zip(weights, bias, strict=True):
+        for w, value in zip(row, x, strict=True):
+            total = np.float32(total + np.float32(w * value))
+        out.append(total)
+    return np.array(out, np.float32)
+
+
+@pytest.mark.parametrize("batch", [1, 2, 5])
+@pytest.mark.parametrize(("inputs", "outputs"), [(40, 1), (9, 1), (33, 2), (1, 1), (130, 3)])
+def test_sums_are_in_the_order_of_the_inputs(inputs, outputs, batch):
+    spec = PolicySpec(inputs=inputs, outputs=outputs, hidden=())
+    rng = np.random.default_rng(inputs)
+    params = (0.05 * rng.standard_normal((batch, spec.dimension))).astype(np.float32)
+    observations = rng.uniform(-1, 1, (inputs, batch)).astype(np.float32)
+    actions = PolicyBatch(spec, params, Normaliser.identity(inputs)).act(observations)
+    for row in range(batch):
+        weights, bias = params[row, : inputs * outputs].reshape(outputs, inputs), params[row, inputs * outputs :]
+        assert actions[:, row].tobytes() == in_order(weights, bias, observations[:, row]).tobytes()
+
+
+def test_relu_passes_nan_on_and_has_one_zero():
+    x = np.array([np.nan, -0.0, 0.0, -1.0, 2.0, -np.inf, np.inf], np.float32)
+    relu_in_place(x)
+    np.testing.assert_array_equal(x, [np.nan, 0, 0, 0, 2, 0, np.inf])
+    assert not np.signbit(x[1:]).any()
+
+
 @pytest.mark.parametrize("normalise", [False, True])
 @pytest.mark.parametrize("hidden", SHAPES)
 def test_rows_of_a_batch_do_not_touch_each_other(hidden, normalise):
@@ -110,44 +221,6 @@ def test_one_policy_on_many_observations_equals_one_by_one():
     observations = np.random.default_rng(2).uniform(-1, 1, (64, 3)).astype(np.float32)
     one_by_one = np.concatenate([policy.act(o[None, :]) for o in observations])
     assert policy.act(observations).tobytes() == one_by_one.tobytes()
-
-
-@pytest.mark.parametrize(
-    ("inputs", "hidden", "outputs", "dimension"), [(2, (8,), 2, 42), (3, (16, 16), 4, 404), (28, (), 8, 232)]
-)
-def test_dimension_counts_weights_and_biases(inputs, hidden, outputs, dimension):
-    spec = PolicySpec(inputs=inputs, outputs=outputs, hidden=hidden)
-    assert spec.dimension == dimension
-    assert Policy(spec, initial_theta(spec, "scaled", 1.0, seed=3), Normaliser.identity(spec.inputs)).theta.shape == (
-        dimension,
-    )
-
-
-def test_initial_theta_rest_is_at_rest_and_yet_easy_to_wake():
-    spec = PolicySpec(inputs=3, outputs=2, hidden=(8,))
-    theta = initial_theta(spec, "rest", 4.0, seed=5)
-    first, second = theta[:24].reshape(8, 3), theta[32:48].reshape(2, 8)
-    np.testing.assert_allclose(first[:4].T @ first[:4], 36.0 * np.eye(3), atol=1e-3)  # features, not read yet
-    assert not second[:, :4].any()
-    assert not first[4:].any()  # amplifiers of what the operator adds to their inputs
-    np.testing.assert_allclose(second[:, 4:] @ second[:, 4:].T, 16.0 * np.eye(2), atol=1e-4)
-    assert not theta[24:32].any()
-    assert not theta[48:].any()
-    observations = np.random.default_rng(3).uniform(-1, 1, (50, 3)).astype(np.float32)
-    assert not Policy(spec, theta, Normaliser.identity(3)).act(observations).any()
-    theta[12:24] += np.float32(0.1)
-    assert np.abs(Policy(spec, theta, Normaliser.identity(3)).act(observations)).max() > 0.1
-
-
-def test_initial_theta_is_a_function_of_its_seed_and_scales_with_its_gain():
-    spec = PolicySpec(inputs=100, outputs=50, hidden=())
-    one, again = (initial_theta(spec, "scaled", 1.0, seed=9) for _ in range(2))
-    assert one.tobytes() == again.tobytes()
-    assert one.tobytes() != initial_theta(spec, "scaled", 1.0, seed=10).tobytes()
-    assert one[:5000].std() == pytest.approx(0.1, rel=0.05)  # gain / sqrt(inputs)
-    assert not one[5000:].any()
-    np.testing.assert_allclose(initial_theta(spec, "scaled", 3.0, seed=9), 3 * one, rtol=1e-6)
-    assert not initial_theta(spec, "zeros", 3.0, seed=9).any()
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])

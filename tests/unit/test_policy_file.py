@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import resource
 import signal
 
 import numpy as np
 import pytest
+from safetensors import safe_open
 from safetensors.numpy import save as to_safetensors
 
 from esmaml_robot.errors import CheckpointError, PolicyError
@@ -99,6 +101,28 @@ def test_a_file_with_nan_or_of_a_wrong_size_is_refused(tmp_path):
         path.write_bytes(to_safetensors(arrays, metadata={**header, "robot": "r", "spec_hash": "0"}))
         with pytest.raises(CheckpointError, match="theta"):
             load_policy(path)
+
+
+def test_a_file_written_before_policies_had_more_fields_still_loads(saved, monkeypatch):
+    fields = {"inputs": 3, "outputs": 2, "hidden": [5], "activation": "tanh"}
+    monkeypatch.setattr(PolicySpec, "model_dump_json", lambda self: json.dumps(fields))
+    save_policy(saved, stored())
+    monkeypatch.undo()
+    with safe_open(saved, framework="numpy") as file:
+        assert json.loads(file.metadata()["policy"]) == fields
+    assert content(load_policy(saved)) == content(stored())
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [{"activation": "relu", "clock_steps": 9}, {"layers": "low_displacement", "displacement_rank": 2},
+     {"layers": "toeplitz", "action_filter": 0.3}],
+)  # fmt: skip
+def test_every_kind_of_policy_comes_back(kind, tmp_path):
+    spec = PolicySpec(inputs=3, outputs=2, hidden=(5,), **kind)
+    policy = Policy(spec, np.arange(spec.dimension), Normaliser.identity(3))
+    loaded = load_policy(save_policy(tmp_path / "x.safetensors", StoredPolicy(policy, "r", "0" * 16, {}))).policy
+    assert (loaded.spec, loaded.policy_hash) == (spec, policy.policy_hash)
 
 
 def test_missing_and_foreign_files(tmp_path):

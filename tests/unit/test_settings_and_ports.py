@@ -8,29 +8,48 @@ from pathlib import Path
 import pytest
 
 from esmaml_robot.adaptation.none import NoAdaptation
+from esmaml_robot.checkpoint import RunConfig
 from esmaml_robot.cli.ports import SimPort, parse_sim_port, real_port
 from esmaml_robot.cli.settings import baseline_config, run_config
 from esmaml_robot.errors import ConfigError
-from esmaml_robot.policy import Normaliser, Policy, PolicySpec
+from esmaml_robot.policy import Normaliser, Policy, PolicySpec, initial_theta
 from esmaml_robot.robot_spec import load_robot
-from sim.tasks import FAMILIES
-from sim.tasks.presets import PRESETS
+from sim.tasks import FAMILIES, make_family
+from sim.tasks.beacon import FourCorners
 
 SPEC = load_robot("rover_uno")
 
 
 def config(*settings, **options):
-    return run_config("four_corners", SPEC, seed=options.pop("seed", 0), settings=settings, **options)
+    return run_config("four_corners", seed=options.pop("seed", 0), settings=settings, **options)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_every_family_has_a_preset_that_holds(family):
-    spec = load_robot(FAMILIES[family].robot)
-    one = run_config(family, spec, seed=5)
-    assert (one.family, one.robot, one.spec_hash, one.seed) == (family, spec.name, spec.spec_hash, 5)
-    assert one.policy.dimension == 42
-    assert one.operator.build().episodes == 21
-    assert one.episodes == PRESETS[family]["episodes"]
+@pytest.mark.parametrize("name", FAMILIES)
+def test_every_family_has_a_preset_that_holds(name):
+    family = make_family(name)
+    one = run_config(name, seed=5)
+    robot = family.spec.name if family.spec else ""
+    assert (one.family, one.robot, one.spec_hash, one.seed) == (name, robot, family.interface_hash, 5)
+    assert (one.policy.inputs, one.policy.outputs) == (family.inputs, family.outputs)
+    assert one.episodes == family.preset["episodes"]
+    assert one.iterations > 1
+    assert one.operator.build().episodes > 1
+    initial_theta(one.policy, one.initial, one.initial_gain, one.seed)
+    if family.spec:
+        assert load_robot(one.robot).spec_hash == one.spec_hash
+
+
+def test_the_rovers_preset_is_the_one_of_the_published_results():
+    one = config()
+    assert (one.policy.dimension, one.operator.build().episodes, one.episodes) == (42, 21, 600_000)
+
+
+def test_options_of_a_family_reach_it_and_the_configuration():
+    one = run_config("cheetah_velocity", seed=0, settings=("options.physics.solver_iterations=7",))
+    physics = {"solver_iterations": 7, "cone_friction": False, "self_collision": False, "merge_fixed_links": True}
+    assert one.options == {"physics": physics}  # whole, with the family's own values
+    assert make_family(one.family, one.options).options.physics.solver_iterations == 7
+    assert config().options == config("options={}").options == {"dynamics": "bullet"}
 
 
 def test_flags_override_the_preset():
@@ -60,14 +79,14 @@ def test_settings_override_flags_and_preset():
     assert one.operator.normalise is False
     assert one.meta.learning_rate_final is None
     assert one.episodes == 500
-    assert one.operator.queries == PRESETS["four_corners"]["operator"]["queries"]
+    assert one.operator.queries == FourCorners.preset["operator"]["queries"]
 
 
 def test_the_preset_itself_is_not_changed():
-    before = repr(PRESETS)
+    before = repr(FourCorners.preset)
     config("operator.sigma=9", "policy.hidden=[1]", policy="linear", episodes=1)
-    assert repr(PRESETS) == before
-    assert config().operator.sigma == PRESETS["four_corners"]["operator"]["sigma"]
+    assert repr(FourCorners.preset) == before
+    assert config().operator.sigma == FourCorners.preset["operator"]["sigma"]
 
 
 @pytest.mark.parametrize(
@@ -90,6 +109,11 @@ def test_the_preset_itself_is_not_changed():
         ("meta.pairs=1.5", "training option meta.pairs"),
         ("policy.hidden=[0]", "training option policy.hidden.0"),
         ("seed=-1", "training option seed"),
+        ("options=5", "--set options=5: expected options.KEY=VALUE"),
+        ("options.colour=red", "task family four_corners: option colour: "),
+        ("validation.tasks=1", "training option validation.tasks"),
+        ("meta.method=second_order", "training option meta.method"),
+        ("meta.method=first_order_hessian", "meta.method first_order_hessian needs operator.name es_gradient"),
     ],
 )
 def test_bad_settings_are_one_line_that_names_them(setting, words):
@@ -111,6 +135,14 @@ def test_the_baseline_differs_in_the_operator_only():
     assert isinstance(baseline.operator.build(), NoAdaptation)
     assert baseline.model_dump(exclude={"operator"}) == one.model_dump(exclude={"operator"})
     assert baseline.iterations == pytest.approx(one.iterations * 22, rel=0.01)
+
+
+def test_the_baseline_of_the_hessian_variant_has_no_hessian():
+    one = config("meta.method=first_order_hessian", "operator.name=es_gradient")
+    baseline = baseline_config(one)
+    assert (baseline.meta.method, baseline.operator.name) == ("first_order", "none")
+    assert baseline.meta.model_dump(exclude={"method"}) == one.meta.model_dump(exclude={"method"})
+    assert RunConfig.model_validate(baseline.model_dump(mode="json")) == baseline
 
 
 # --- ports

@@ -19,8 +19,8 @@ from esmaml_robot.cli.settings import run_config
 from esmaml_robot.errors import CheckpointError, EsmamlError, PolicyError
 from esmaml_robot.evaluation import EpisodeBatch, Task
 from esmaml_robot.executors import InProcess, LocalProcesses, make_executor
-from esmaml_robot.policy import initial_theta
-from esmaml_robot.robot_spec import load_robot
+from esmaml_robot.items import Work
+from esmaml_robot.policy import Normaliser, initial_theta
 from esmaml_robot.training import train
 from sim.tasks import make_family
 
@@ -31,17 +31,21 @@ COMMAND = "from esmaml_robot.cli.main import run; run()"
 
 
 def config(episodes=EPISODES, seed=1, *more):
-    return run_config(
-        "four_corners", load_robot("rover_uno"), seed=seed, episodes=episodes, settings=(*SETTINGS, *more)
-    )
+    return run_config("four_corners", seed=seed, episodes=episodes, settings=(*SETTINGS, *more))
 
 
 def end(folder):
-    """What a run came to: arrays of its newest checkpoint, and its metrics."""
-    state = RunFolder(folder).newest().state
-    arrays = [a.tobytes() for a in (state.theta, state.mean, state.first, state.second)]
+    """What a run came to: all that is in its newest checkpoint, and its metrics."""
+    checkpoint = RunFolder(folder).newest()
+    state, observed, best = checkpoint.state, checkpoint.observed, checkpoint.best
+    arrays = [state.theta, state.mean, state.first, state.second, observed.mean, observed.squares]
+    arrays += [np.float64(observed.count), np.float64(best.score), np.float64(best.stale)]
+    for normaliser in filter(None, (checkpoint.normaliser, best.normaliser)):
+        arrays += [normaliser.mean, normaliser.inverse_std]
+    if best.theta is not None:
+        arrays.append(best.theta)
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return arrays, state.iteration, state.episodes, rows
+    return [a.tobytes() for a in arrays], state.iteration, state.episodes, rows
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +82,54 @@ def test_another_seed_gives_another_policy(tmp_path, undisturbed):
 
 class Interrupted(Exception):
     pass
+
+
+#: Everything that a run can have beside the plain loop, so that each part proves to be independent of workers.
+VARIANTS = {
+    "zero_order": (
+        *("normalise=true", "meta.score_episodes=2", "meta.directions=orthogonal"),
+        *("validation.every=2", "validation.tasks=3", "validation.patience=9"),
+    ),
+    "first_order": ("meta.method=first_order", "meta.tasks=5", "meta.score_episodes=2", "normalise=true"),
+    "first_order_hessian": (
+        *("meta.method=first_order_hessian", "operator.name=es_gradient", "operator.queries=4", "meta.tasks=3"),
+        *("validation.every=1", "validation.tasks=5"),
+    ),
+}
+
+
+def variant(name):
+    """A run of four iterations with the settings of VARIANTS."""
+    one = config(10_000, 1, *VARIANTS[name])
+    block = one.episodes_per_iteration * 4
+    if one.validation.every:
+        block += one.episodes_per_validation * -(-4 // one.validation.every)
+    return one.model_copy(update={"episodes": block})
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_every_variant_has_the_same_bits_with_any_workers_and_when_it_is_interrupted(tmp_path, name):
+    one = variant(name)
+    train(one, RunFolder(tmp_path / "alone"), make_family)
+    alone = end(tmp_path / "alone")
+    assert alone[1:3] == (4, one.episodes)
+    assert len({r["theta_norm"] for r in alone[3]}) == 4
+    for workers in (2, 3):
+        train(one, RunFolder(tmp_path / str(workers)), make_family, workers=workers)
+        assert end(tmp_path / str(workers)) == alone
+
+    stops = iter([1, 2, 4])
+    stop_at = next(stops)
+
+    def stop(progress):
+        if progress.iteration == stop_at:
+            raise Interrupted
+
+    while stop_at is not None:
+        with pytest.raises(Interrupted):
+            train(one, RunFolder(tmp_path / "cut"), make_family, resume=True, checkpoint_seconds=0.0, on_progress=stop)
+        stop_at = next(stops, None)
+    assert end(tmp_path / "cut") == alone
 
 
 @pytest.mark.parametrize("after", [1, 3, 5])
@@ -160,14 +212,21 @@ def test_a_run_is_not_overwritten_nor_resumed_with_other_settings(tmp_path):
 # --- killed
 
 
+KILLED = ("normalise=true", "meta.score_episodes=2", "validation.every=4", "validation.tasks=3")
+
+
 def arguments(folder, *more):
-    sets = [f"--set={s}" for s in SETTINGS]
+    sets = [f"--set={s}" for s in (*SETTINGS, *KILLED)]
     head = ["train", "four_corners", "--out", str(folder), "--seed", "1", "--episodes", "1600", "--workers", "2"]
     return [sys.executable, "-c", COMMAND, *head, *sets, *more]
 
 
+#: In 1600 episodes: blocks of four iterations of 8 (3 + 1 + 2) episodes and a validation of 3 (3 + 1 + 2).
+ITERATIONS = 4 * (1600 // (4 * 48 + 18)) + (1600 % (4 * 48 + 18)) // 48
+
+
 def test_killed_by_sigkill_and_resumed_is_undisturbed(tmp_path):
-    train(config(1600), RunFolder(tmp_path / "whole"), make_family, workers=2)
+    train(config(1600, 1, *KILLED), RunFolder(tmp_path / "whole"), make_family, workers=2)
     folder = tmp_path / "run"
     process = subprocess.Popen(arguments(folder), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     metrics, deadline = folder / "metrics.jsonl", time.monotonic() + 120
@@ -178,44 +237,56 @@ def test_killed_by_sigkill_and_resumed_is_undisturbed(tmp_path):
     process.send_signal(signal.SIGKILL)
     _, said = process.communicate(timeout=60)
     assert process.returncode == -signal.SIGKILL, said.decode()  # it was still at it
-    assert RunFolder(folder).newest().state.iteration < 40
+    assert RunFolder(folder).newest().state.iteration < ITERATIONS
     done = subprocess.run(arguments(folder, "--resume"), capture_output=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr.decode()
     assert end(folder) == end(tmp_path / "whole")
-    assert len(end(folder)[3]) == 40
+    assert len(end(folder)[3]) == ITERATIONS
 
 
 def kill_one(processes, number):
     os.kill(processes.process_ids[number], signal.SIGKILL)
 
 
-def test_a_killed_worker_changes_nothing():
-    one = config()
+def work(one, iteration):
+    """The items of an iteration, at the run's initial parameters."""
     theta = initial_theta(one.policy, one.initial, one.initial_gain, one.seed)
+    return Work("train", theta, iteration, Normaliser.identity(one.policy.inputs))
+
+
+def same(a, b):
+    assert a.values.tobytes() == b.values.tobytes()
+    assert a.episodes == b.episodes
+    for x, y in zip(a.observed, b.observed, strict=True):
+        assert (x.count, x.mean.tobytes(), x.squares.tobytes()) == (y.count, y.mean.tobytes(), y.squares.tobytes())
+
+
+def test_a_killed_worker_changes_nothing():
+    one = config(EPISODES, 1, "normalise=true")
     with InProcess(one, make_family) as alone:
-        expected = [alone.run(theta, i) for i in range(4)]
+        expected = [alone.run(work(one, i)) for i in range(4)]
+    assert sum(m.count for m in expected[0].observed) > 0
     with LocalProcesses(one, make_family, 2) as workers:
         first = workers.process_ids
         assert len(set(first)) == 2
-        found = [workers.run(theta, 0)]
+        found = [workers.run(work(one, 0))]
         kill_one(workers, 0)  # between two iterations
-        found.append(workers.run(theta, 1))
+        found.append(workers.run(work(one, 1)))
         assert workers.process_ids[0] != first[0]
         assert workers.process_ids[1] == first[1]
         for iteration, delay in ((2, 0.0), (3, 0.01)):  # while it works
             timer = threading.Timer(delay, kill_one, (workers, 1))
             timer.start()
-            found.append(workers.run(theta, iteration))
+            found.append(workers.run(work(one, iteration)))
             timer.join()
     for a, b in zip(found, expected, strict=True):
-        assert a.values.tobytes() == b.values.tobytes()
-        assert a.episodes == b.episodes
+        same(a, b)
 
 
 def test_workers_are_gone_when_the_executor_is_closed():
     with LocalProcesses(config(), make_family, 2) as workers:
         ids = workers.process_ids
-        workers.run(initial_theta(config().policy, "rest", 4.0, 1), 0)
+        workers.run(work(config(), 0))
     for pid in ids:
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
@@ -226,9 +297,9 @@ def test_more_workers_than_items():
     one = config(100, 1, "meta.pairs=1")
     with LocalProcesses(one, toy_family, 5) as workers:
         assert len(workers.process_ids) == 2
-        found = workers.run(np.zeros(one.policy.dimension, F), 0)
+        found = workers.run(work(one, 0))
     with InProcess(one, toy_family) as alone:
-        assert found.values.tobytes() == alone.run(np.zeros(one.policy.dimension, F), 0).values.tobytes()
+        same(found, alone.run(work(one, 0)))
 
 
 # --- a family that fails
@@ -237,7 +308,8 @@ def test_more_workers_than_items():
 class Toy:
     """Returns that are a function of parameters and task; a task in `broken` fails, as a simulation that blew up."""
 
-    name = "toy"
+    name, spec, preset = "toy", None, {}
+    interface_hash, inputs, outputs = "0" * 16, 2, 2
 
     def __init__(self, broken=()):
         self.broken = set(broken)
@@ -245,7 +317,7 @@ class Toy:
     def sample(self, split, seed):
         return Task("toy", {"index": float(seed), "goal": (seed % 100) / 100})
 
-    def evaluate(self, policy, normaliser, params, tasks, episode_seeds):
+    def evaluate(self, policy, normaliser, params, tasks, episode_seeds, observe=False):
         goals = np.array([t.parameters["goal"] for t in tasks])
         returns = -((params.astype(np.float64) - goals[:, None]) ** 2).sum(axis=1)
         valid = np.array([t.parameters["index"] not in self.broken for t in tasks])
@@ -253,19 +325,19 @@ class Toy:
         return EpisodeBatch(values, np.ones(len(values), np.int32), valid)
 
 
-def toy_family(name):
+def toy_family(name, options):
     return Toy()
 
 
-def raising_family(name):
+def raising_family(name, options):
     class Raising(Toy):
-        def evaluate(self, *args):
+        def evaluate(self, *args, observe):
             raise PolicyError("the task family is out of order.")
 
     return Raising()
 
 
-def dying_family(name):
+def dying_family(name, options):
     os._exit(9)
 
 
@@ -276,14 +348,14 @@ def test_a_failed_episode_costs_its_pair_only(tmp_path, operator):
     items = meta.work_items(one.meta, one.seed, 0)
     broken = float(items[2].task_index)  # of pair 1
     folder = RunFolder(tmp_path / "run")
-    state = train(one, folder, lambda name: Toy({broken})).state
+    state = train(one, folder, lambda name, options: Toy({broken})).state
     rows = end(tmp_path / "run")[3]
     assert [r["failed"] for r in rows] == [2]
     assert np.isfinite(state.theta).all()
 
     # the same by hand: the values of the other three pairs in a step of their own
     with InProcess(one, toy_family) as whole:
-        values = whole.run(initial_theta(one.policy, one.initial, one.initial_gain, one.seed), 0).values
+        values = whole.run(work(one, 0)).values
     kept = [0, 1, 4, 5, 6, 7]
     start = meta.start(initial_theta(one.policy, one.initial, one.initial_gain, one.seed))
     expected = meta.tell(one.meta, start, [items[i] for i in kept], values[kept], 0)
@@ -298,7 +370,7 @@ def test_when_every_pair_fails_the_run_says_so_and_keeps_its_checkpoint(tmp_path
 
     folder = RunFolder(tmp_path / "run")
     with pytest.raises(PolicyError, match="iteration 0: every pair has a failed episode"):
-        train(config(), folder, lambda name: AllBroken())
+        train(config(), folder, lambda name, options: AllBroken())
     assert folder.newest().state.iteration == 0
 
 
@@ -307,7 +379,7 @@ def test_an_error_in_a_worker_arrives_as_it_is():
         LocalProcesses(config(), raising_family, 2) as workers,
         pytest.raises(PolicyError, match="the task family is out of order"),
     ):
-        workers.run(np.zeros(config().policy.dimension, F), 0)
+        workers.run(work(config(), 0))
 
 
 @pytest.mark.slow
@@ -316,7 +388,7 @@ def test_workers_that_always_die_end_the_run_with_advice():
         LocalProcesses(config(), dying_family, 1) as workers,
         pytest.raises(EsmamlError, match=r"workers died \d+ times, last in iteration 7 \(exit code 9\).*--workers 1"),
     ):
-        workers.run(np.zeros(config().policy.dimension, F), 7)
+        workers.run(work(config(), 7))
 
 
 def test_run_config_is_read_back_from_a_checkpoint(tmp_path):

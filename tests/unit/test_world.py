@@ -21,6 +21,19 @@ def start(branch):
     return np.array([0.3 * branch - 1, 2 - 0.1 * branch])
 
 
+def push(world, forces):
+    """One step under forces (joints, branches)."""
+    world.step(forces.T.ravel().tolist())
+
+
+def read(world):
+    """Positions and velocities, each (joints, branches), out of arrays with a row more at either end."""
+    rows = np.full((2, world.branches + 2, world.joints), 99.0)
+    world.read(rows[0], rows[1], 1)
+    assert (rows[:, [0, -1]] == 99.0).all()
+    return rows[0, 1:-1].T, rows[1, 1:-1].T
+
+
 def trace(world, branches):
     """Positions and velocities of the given branches, driven side by side, (steps, 2, joints, branches)."""
     idle = world.branches - len(branches)
@@ -28,8 +41,8 @@ def trace(world, branches):
     world.reset(np.concatenate([np.stack([start(b) for b in branches], axis=1), pad], axis=1))
     out = []
     for step in range(STEPS):
-        world.step(np.concatenate([np.stack([forces(step, b) for b in branches], axis=1), pad], axis=1))
-        out.append(np.stack(world.read())[:, :, : len(branches)])
+        push(world, np.concatenate([np.stack([forces(step, b) for b in branches], axis=1), pad], axis=1))
+        out.append(np.stack(read(world))[:, :, : len(branches)])
     return np.stack(out)
 
 
@@ -59,7 +72,7 @@ def test_a_used_world_is_as_good_as_a_new_one(together):
     world = BranchedWorld(LINKS, 32, RATE)
     world.reset(np.full((2, 32), 7.0))
     for _ in range(50):
-        world.step(np.full((2, 32), 90.0))
+        push(world, np.full((2, 32), 90.0))
     np.testing.assert_array_equal(trace(world, list(range(32))), together)
     np.testing.assert_array_equal(trace(world, list(range(32))), together)
     world.close()
@@ -68,17 +81,17 @@ def test_a_used_world_is_as_good_as_a_new_one(together):
 def test_force_is_mass_times_acceleration():
     world = BranchedWorld(LINKS, 2, RATE)
     world.reset(np.zeros((2, 2)))
-    push = np.array([[3.0, -1.0], [0.5, 2.0]])
+    wanted = np.array([[3.0, -1.0], [0.5, 2.0]])
     mass = np.array([[BODY_KG + CARRIAGE_KG], [BODY_KG]])
     for step in range(1, 21):
-        world.step(push)
-        position, velocity = world.read()
-        np.testing.assert_allclose(velocity, push / mass * step / RATE, rtol=1e-9)
+        push(world, wanted)
+        position, velocity = read(world)
+        np.testing.assert_allclose(velocity, wanted / mass * step / RATE, rtol=1e-9)
         # semi-implicit Euler: positions follow the new velocity
-        np.testing.assert_allclose(position, push / mass * step * (step + 1) / 2 / RATE**2, rtol=1e-9)
+        np.testing.assert_allclose(position, wanted / mass * step * (step + 1) / 2 / RATE**2, rtol=1e-9)
     for _ in range(20):
-        world.step(np.zeros((2, 2)))
-    after = world.read()[1]
+        push(world, np.zeros((2, 2)))
+    after = read(world)[1]
     np.testing.assert_allclose(after, velocity, rtol=1e-12)  # no hidden friction
     world.close()
 
@@ -87,8 +100,8 @@ def test_a_revolute_joint_turns_by_torque_over_inertia():
     world = BranchedWorld((Link("wheel", "revolute", (0.0, 0.0, 1.0), 0.5, 0.02),), 1, RATE)
     world.reset(np.zeros((1, 1)))
     for _ in range(10):
-        world.step(np.full((1, 1), 0.1))
-    assert world.read()[1][0, 0] == pytest.approx(0.1 / 0.02 * 10 / RATE, rel=1e-6)
+        push(world, np.full((1, 1), 0.1))
+    assert read(world)[1][0, 0] == pytest.approx(0.1 / 0.02 * 10 / RATE, rel=1e-6)
     world.close()
 
 
@@ -125,9 +138,9 @@ def test_worlds_do_not_disturb_one_another(together):
     one.reset(start(3)[:, None])
     two.reset(np.zeros((2, 1)))
     for step in range(STEPS):
-        one.step(forces(step, 3)[:, None])
-        two.step(np.full((2, 1), 8.0))
-        np.testing.assert_array_equal(np.stack(one.read())[..., 0], together[step, ..., 3])
+        push(one, forces(step, 3)[:, None])
+        push(two, np.full((2, 1), 8.0))
+        np.testing.assert_array_equal(np.stack(read(one))[..., 0], together[step, ..., 3])
     two.close()
-    np.testing.assert_array_equal(np.stack(one.read())[..., 0], together[-1, ..., 3])
+    np.testing.assert_array_equal(np.stack(read(one))[..., 0], together[-1, ..., 3])
     one.close()

@@ -1,0 +1,119 @@
+"""What is trained and compared, a line a family, and the figures that the project set itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from esmaml_robot.evaluation import Split
+
+Mean = Callable[[str], float]
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table of an experiment: a split and a number of operator queries, and what it is meant to show.
+
+    Attributes:
+        bar: out of the mean over seeds of each line's adapted return (by label), whether the figure is reached.
+        wanted: the same in words.
+    """
+
+    queries: int
+    split: Split = "test"
+    bar: Callable[[Mean], bool] | None = None
+    wanted: str = "ES-MAML above both controls, intervals apart"
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One family: the training settings beyond its preset, and its tables.
+
+    Attributes:
+        unit: of the return.
+        tasks: held-out tasks a table.
+        validation_tasks: on which inner sigmas are chosen.
+        settings: as `esmaml train --set`.
+        robust_episodes: episodes of domain randomisation that ES-MAML starts from; 0 to start from the preset's
+            initial parameters. They count: domain randomisation gets the same total.
+        grid: inner sigmas to choose from.
+    """
+
+    family: str
+    unit: str
+    tables: Sequence[Table]
+    tasks: int = 128
+    validation_tasks: int = 48
+    settings: tuple[str, ...] = ()
+    robust_episodes: int = 0
+    grid: tuple[float, ...] = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8)
+    remarks: str = field(default="")
+
+
+OURS, DR, UNTRAINED = "ES-MAML", "domain randomisation", "untrained (theta = 0) *"
+
+EXPERIMENTS: dict[str, Experiment] = {
+    e.family: e
+    for e in (
+        Experiment(
+            "four_corners",
+            "1",
+            [
+                Table(
+                    20,
+                    bar=lambda mean: mean(OURS) >= -110.0,
+                    wanted="21 episodes: at least -110; the untrained start's best is about -207",
+                )
+            ],
+            tasks=512,
+            validation_tasks=256,
+        ),
+        Experiment(
+            "cheetah_direction",
+            "m/s",
+            [
+                Table(
+                    10,
+                    bar=lambda mean: mean(OURS) >= 1.3 and mean(DR) <= 0.7 and mean(UNTRAINED) <= 0.85,
+                    wanted="11 episodes: at least 1.3 m/s, domain randomisation at most 0.7, untrained at most 0.85",
+                ),
+                Table(30, bar=lambda mean: mean(OURS) >= 1.6, wanted="31 episodes: at least 1.6 m/s"),
+            ],
+            tasks=64,
+        ),
+        Experiment("nav2d", "m^2", [Table(20)], tasks=256, validation_tasks=128),
+        Experiment("cheetah_velocity", "m/s", [Table(10)], tasks=64),
+        Experiment("ant_direction", "m/s", [Table(10)], tasks=64),
+        Experiment("cartpole_sensors", "share of the episode", [Table(20)], tasks=256, validation_tasks=128),
+        Experiment("reacher_payload", "1", [Table(20)], tasks=128),
+        Experiment(
+            "quadruped_dynamics",
+            "m/s",
+            [
+                Table(
+                    10,
+                    "outside",
+                    bar=lambda mean: mean(OURS + " *") >= 1.35 * mean(DR + " *"),
+                    wanted="outside the training range, 11 episodes: at least 35 % above domain randomisation",
+                ),
+                Table(
+                    50,
+                    "outside",
+                    bar=lambda mean: mean(OURS + " *") >= 1.35 * mean(DR + " *"),
+                    wanted="outside the training range, 51 episodes: at least 35 % above domain randomisation",
+                ),
+                Table(
+                    10,
+                    bar=lambda mean: mean(OURS + " *") >= 1.08 * mean(DR + " *"),
+                    wanted="inside the training range, 11 episodes: at least 8 % above domain randomisation",
+                ),
+            ],
+            tasks=48,
+            validation_tasks=32,
+            robust_episodes=16_000,
+            grid=(0.02, 0.05, 0.1, 0.2),
+        ),
+        Experiment("quadruped_direction", "m/s", [Table(10)], tasks=50, grid=(0.05, 0.1, 0.2, 0.4)),
+        Experiment("sinusoid", "-squared error", [Table(20)], tasks=256, validation_tasks=128),
+    )
+}

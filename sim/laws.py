@@ -1,0 +1,93 @@
+"""Laws of randomisation: how a task's hidden parameters are drawn, one declared law a parameter.
+
+A family declares its laws once; sampling, `esmaml tasks`, and the documentation read them. Each law but `Cycle` takes
+one uniform number, in the order of declaration, from a counter-based stream that depends on the split and the task's
+number, so the splits share no task. The split `outside` draws from the law's outside span where one is declared:
+bodies beyond what training ever showed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from esmaml_robot import directions
+from esmaml_robot.evaluation import Split
+
+#: Each split's own stream of random numbers.
+SPLIT_STREAM: dict[Split, int] = {"train": 1, "validation": 2, "test": 3, "outside": 4}
+
+
+@dataclass(frozen=True)
+class Uniform:
+    """name =U(low, high); in the split `outside`, =U(*outside)."""
+
+    name: str
+    low: float
+    high: float
+    unit: str
+    meaning: str
+    outside: tuple[float, float] | None = None
+
+    def draw(self, u: float, outside: bool) -> float:
+        low, high = self.outside if outside and self.outside is not None else (self.low, self.high)
+        return low + u * (high - low)
+
+    def describe(self) -> str:
+        return f"U({self.low:g}, {self.high:g})"
+
+    def describe_outside(self) -> str:
+        return "" if self.outside is None else f"U({self.outside[0]:g}, {self.outside[1]:g})"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """name = one of `values`, each equally likely; in the split `outside`, one of `outside`."""
+
+    name: str
+    values: tuple[float, ...]
+    unit: str
+    meaning: str
+    outside: tuple[float, ...] | None = None
+
+    def draw(self, u: float, outside: bool) -> float:
+        values = self.outside if outside and self.outside is not None else self.values
+        return values[min(int(u * len(values)), len(values) - 1)]
+
+    def describe(self) -> str:
+        return "one of " + ", ".join(f"{v:g}" for v in self.values)
+
+    def describe_outside(self) -> str:
+        return "" if self.outside is None else "one of " + ", ".join(f"{v:g}" for v in self.outside)
+
+
+@dataclass(frozen=True)
+class Cycle:
+    """name = values[task number modulo their count]: every value equally often, for a handful of discrete tasks."""
+
+    name: str
+    values: tuple[float, ...]
+    unit: str
+    meaning: str
+
+    def at(self, index: int) -> float:
+        return self.values[index % len(self.values)]
+
+    def describe(self) -> str:
+        return "in turn " + ", ".join(f"{v:g}" for v in self.values)
+
+    def describe_outside(self) -> str:
+        return ""
+
+
+Law = Uniform | Choice | Cycle
+
+
+def draw_parameters(laws: Sequence[Law], split: Split, index: int) -> dict[str, float]:
+    """The hidden parameters of task number `index` of a split."""
+    random = [law for law in laws if not isinstance(law, Cycle)]
+    uniforms = iter(directions.uniforms(directions.fold(index, SPLIT_STREAM[split]), len(random)).tolist())
+    outside = split == "outside"
+    return {
+        law.name: float(law.at(index) if isinstance(law, Cycle) else law.draw(next(uniforms), outside)) for law in laws
+    }
