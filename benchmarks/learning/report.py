@@ -76,7 +76,7 @@ def _section(experiment: Experiment, contents: Sequence[dict[str, Any]]) -> list
         where = "bodies outside the training range" if table.split == "outside" else "held-out tasks"
         out.append(
             f"{first['policy']}; {episodes} adaptation episodes; {first['tasks']} {where}; "
-            f"return in {experiment.unit}.\n"
+            f"{'return: sum of rewards' if experiment.unit == '1' else f'return in {experiment.unit}'}.\n"
         )
         seeds = [c["seed"] for c in contents]
         out.append(
