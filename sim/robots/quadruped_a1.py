@@ -64,7 +64,7 @@ A1 = QuadrupedBody(
     ),
     clearance=0.27,
     back=(0.0, 0.09),
-    stall_torque=28.0,
+    stall_torque=24.0,
     free_speed=21.0,
     servo_rate=48.0,
 )

@@ -100,7 +100,7 @@ class CartpoleSensors(RobotFamily):
         "initial_gain": 2.0,
         "operator": {"name": "hill_climb", "queries": 20, "sigma": 0.5},
         "meta": {"pairs": 32, "sigma": 0.5, "learning_rate": 0.2, "learning_rate_final": 0.02},
-        "episodes": 150_000,
+        "episodes": 200_000,
     }
 
     def make_plant(self) -> BatchedPlant:

@@ -131,7 +131,8 @@ class Combo(RoverFamily):
     Options = ComboOptions
     options: ComboOptions
     laws: ClassVar[tuple[Law, ...]] = laws_for(ComboOptions())
-    preset: ClassVar[Mapping[str, Any]] = PLANAR_GOAL
+    # ranks: a return of -1e6 for a goal that does not pay would drown all others
+    preset: ClassVar[Mapping[str, Any]] = PLANAR_GOAL | {"meta": PLANAR_GOAL["meta"] | {"shaping": "centred_ranks"}}
 
     def sample(self, split: Split, seed: int) -> Task:
         return Task(self.name, draw_parameters(laws_for(self.options), split, seed))

@@ -2,8 +2,8 @@
 
 Laws; =U(a, b): set to a uniform draw; the split `outside` holds bodies beyond what training shows:
 
-    quadruped_dynamics   battery        =U(13, 16.8) V      outside =U(10, 11.5) V
-                         payload        =U(0, 4) kg         outside =U(5, 6.2) kg: half the robot's own mass
+    quadruped_dynamics   battery        =U(11.5, 16.8) V    outside =U(10, 11.5) V
+                         payload        =U(0, 4.5) kg       outside =U(5, 6.2) kg: half the robot's own mass
                          payload side   = 12 cm to the left or to the right
                          friction       =U(0.4, 1.2)
                          weak leg       = none in half the tasks, else one of four; 45 % torque
@@ -88,7 +88,7 @@ class _Quadruped(RobotFamily):
 def _dynamics(payload: tuple[float, float], outside: tuple[float, float]) -> tuple[Law, ...]:
     """Laws of a body that changes, with the payload's range in kg."""
     return (
-        Uniform("battery_v", 13.0, 16.8, "V", "supply of the motors", outside=(10.0, 11.5)),
+        Uniform("battery_v", 11.5, 16.8, "V", "supply of the motors", outside=(10.0, 11.5)),
         Uniform("payload_kg", *payload, "kg", "mass on the trunk's back", outside=outside),
         Choice("payload_y_m", (-0.12, 0.12), "m", "where it is, to the left of the middle"),
         Uniform("friction", 0.4, 1.2, "1", "coefficient between feet and floor"),
@@ -106,7 +106,7 @@ class QuadrupedDynamics(_Quadruped):
     """Walk on, on an A1 with a payload, a low battery, a weak leg, a slow link."""
 
     name = "quadruped_dynamics"
-    laws = _dynamics((0.0, 4.0), outside=(5.0, 6.2))
+    laws = _dynamics((0.0, 4.5), outside=(5.0, 6.2))
 
     @staticmethod
     def merit(task: Task, forward: float, lateral: float, turn_rate: float) -> float:

@@ -138,10 +138,10 @@ class ReacherPayload(RobotFamily):
     preset: ClassVar[Mapping[str, Any]] = {
         "policy": {"hidden": [8]},
         "initial": "rest",
-        "initial_gain": 4.0,
-        "operator": {"name": "hill_climb", "queries": 20, "sigma": 0.1},
-        "meta": {"pairs": 32, "sigma": 0.05, "learning_rate": 0.05, "learning_rate_final": 0.005},
-        "episodes": 150_000,
+        "initial_gain": 0.3,
+        "operator": {"name": "hill_climb", "queries": 20, "sigma": 0.05},
+        "meta": {"pairs": 64, "sigma": 0.05, "learning_rate": 0.02, "learning_rate_final": 0.002},
+        "episodes": 250_000,
     }
 
     def make_plant(self) -> BatchedPlant:
