@@ -7,7 +7,7 @@ so may ES-MAML, in a line of its own. Test tasks decide nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,6 +61,7 @@ def compare(
     queries: int | None = None,
     validation_tasks: int | None = None,
     grid: Sequence[float] = SIGMA_GRID,
+    choices: MutableMapping[tuple[str, int], float] | None = None,
     on_line: Callable[[str], None] | None = None,
 ) -> list[Row]:
     """Scores on `tasks` tasks of a split: the run, domain randomisation (`beside`), and the untrained starts.
@@ -69,6 +70,8 @@ def compare(
         queries: of the operator; the run's own by default. The same for every line.
         validation_tasks: on which inner sigmas are chosen; as many as `tasks` by default. Always of the validation
             split, also where the scores are of tasks outside the training range.
+        choices: inner sigmas chosen so far, by label and queries; filled and read, so that tables of one run on several
+            splits choose once.
         on_line: called with the label of each line before it is computed.
     """
     config = run.config
@@ -76,19 +79,22 @@ def compare(
     if queries is not None:
         operator = operator.model_copy(update={"queries": queries})
     choosing = validation_tasks or tasks
+    chosen = {} if choices is None else choices
     rows: list[Row] = []
 
-    def line(label: str, policy: Policy, chosen: OperatorConfig, episodes: int) -> None:
+    def line(label: str, policy: Policy, own: OperatorConfig, episodes: int) -> None:
         if on_line is not None:
             on_line(label)
-        result = score(family, policy, chosen, split, tasks, seed)
-        rows.append(Row(label, chosen.sigma, episodes, *result.summary(), result.ended_early))
+        result = score(family, policy, own, split, tasks, seed)
+        rows.append(Row(label, own.sigma, episodes, *result.summary(), result.ended_early))
 
     def at_best_sigma(label: str, policy: Policy, episodes: int) -> None:
-        if on_line is not None:
-            on_line(f"{label}: inner sigma")
-        sigma, _ = best_sigma(family, policy, operator, grid, choosing, seed + 1)
-        line(f"{label} *", policy, operator.model_copy(update={"sigma": sigma}), episodes)
+        key = (label, operator.queries)
+        if key not in chosen:
+            if on_line is not None:
+                on_line(f"{label}: inner sigma")
+            chosen[key], _ = best_sigma(family, policy, operator, grid, choosing, seed + 1)
+        line(f"{label} *", policy, operator.model_copy(update={"sigma": chosen[key]}), episodes)
 
     label = f"{DOMAIN_RANDOMISATION} (this run)" if config.operator.name == "none" else ES_MAML
     line(label, run.policy, operator, run.state.episodes)

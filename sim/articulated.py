@@ -101,7 +101,7 @@ class ArticulatedPlant:
     def step(self, commands: F32, torque_on: bool = True, running: Bool | None = None) -> F64:
         rows = commands.T.tolist()
         alive = range(len(rows)) if running is None else np.flatnonzero(running).tolist()
-        truth = self._truth
+        sensed = []
         for row in alive:
             world = self.worlds[row]
             if torque_on:
@@ -109,8 +109,12 @@ class ArticulatedPlant:
             else:
                 world.release()
                 world.step(self.substeps)
-            truth[:, row] = self.sense(world, row)
-        return truth.copy()
+            sensed.append(self.sense(world, row))
+        if running is None:
+            self._truth = np.array(sensed).T.copy()
+        elif sensed:
+            self._truth[:, alive] = np.array(sensed).T
+        return self._truth.copy()
 
     def close(self) -> None:
         for world in self.worlds:

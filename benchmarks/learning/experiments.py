@@ -80,10 +80,13 @@ EXPERIMENTS: dict[str, Experiment] = {
                 Table(30, bar=lambda mean: mean(OURS) >= 1.6, wanted="31 episodes: at least 1.6 m/s"),
             ],
             tasks=64,
+            validation_tasks=24,
         ),
         Experiment("nav2d", "m^2", [Table(20)], tasks=256, validation_tasks=128),
-        Experiment("cheetah_velocity", "m/s", [Table(10)], tasks=64),
-        Experiment("ant_direction", "m/s", [Table(10)], tasks=64),
+        Experiment(
+            "cheetah_velocity", "m/s", [Table(10)], tasks=64, validation_tasks=24, settings=("episodes=18000",)
+        ),
+        Experiment("ant_direction", "m/s", [Table(10)], tasks=64, validation_tasks=24, settings=("episodes=18000",)),
         Experiment("cartpole_sensors", "share of the episode", [Table(20)], tasks=256, validation_tasks=128),
         Experiment("reacher_payload", "1", [Table(20)], tasks=128),
         Experiment(
@@ -109,11 +112,14 @@ EXPERIMENTS: dict[str, Experiment] = {
                 ),
             ],
             tasks=48,
-            validation_tasks=32,
-            robust_episodes=16_000,
+            validation_tasks=16,
+            settings=("episodes=22000",),
+            robust_episodes=8_000,
             grid=(0.02, 0.05, 0.1, 0.2),
         ),
-        Experiment("quadruped_direction", "m/s", [Table(10)], tasks=50, grid=(0.05, 0.1, 0.2, 0.4)),
+        Experiment(
+            "quadruped_direction", "m/s", [Table(10)], tasks=50, validation_tasks=25, grid=(0.05, 0.1, 0.2, 0.4)
+        ),
         Experiment("sinusoid", "-squared error", [Table(20)], tasks=256, validation_tasks=128),
     )
 }

@@ -39,11 +39,9 @@ def train_seed(
     if experiment.robust_episodes:
         robust = baseline_config(config).model_copy(update={"episodes": experiment.robust_episodes})
         warm = _trained(robust, folder / "robust", f"{name} robust start", workers)
-        started = warm_config(config, "robust", warm)
-        ours = _trained(started, folder / "es_maml", f"{name} ES-MAML", workers, warm)
-    else:
-        ours = _trained(config, folder / "es_maml", f"{name} ES-MAML", workers)
-    control = _trained(baseline_config(config), folder / "domain_randomisation", f"{name} control", workers)
+        config = warm_config(config, "robust", warm)  # both go on from there, to the same total
+    ours = _trained(config, folder / "es_maml", f"{name} ES-MAML", workers, warm)
+    control = _trained(baseline_config(config), folder / "domain_randomisation", f"{name} control", workers, warm)
     return ours, control
 
 
@@ -51,6 +49,7 @@ def compare_seed(experiment: Experiment, seed: int, ours: Checkpoint, control: C
     """All tables of an experiment on one training seed, as JSON."""
     family = family_of(ours.config)
     tables: list[dict[str, Any]] = []
+    choices: dict[tuple[str, int], float] = {}
     for table in experiment.tables:
         rows = compare(
             family,
@@ -62,6 +61,7 @@ def compare_seed(experiment: Experiment, seed: int, ours: Checkpoint, control: C
             queries=table.queries,
             validation_tasks=experiment.validation_tasks,
             grid=experiment.grid,
+            choices=choices,
             on_line=lambda label: print(f"{experiment.family} seed {seed}: {label}", flush=True),
         )
         tables.append({"queries": table.queries, "split": table.split, "rows": [r.to_json() for r in rows]})

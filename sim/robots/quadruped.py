@@ -150,25 +150,27 @@ class QuadrupedPlant(ArticulatedPlant):
         state = self._rows[row]
         state.phase += GAIT_HZ / self.spec.control_rate_hz
         feet = self._body.trot.targets(state.phase, self._body.read_command(command))
-        state.coming.append((state.step + state.delay, self._body.angles(feet)))
+        coming, kp, kd = state.coming, self._kp, self._kd
+        coming.append((state.step + state.delay, self._body.angles(feet)))
         for _ in range(self.substeps):
-            while state.coming and state.coming[0][0] <= state.step:
-                state.targets = state.coming.popleft()[1]
-            world.command_positions(state.targets, self._limits(world, state), self._kp, self._kd)
+            while coming and coming[0][0] <= state.step:
+                state.targets = coming.popleft()[1]
+            world.command_positions(state.targets, self._limits(world, state), kp, kd)
             world.step(1)
             state.step += 1
 
     def _limits(self, world: RobotWorld, state: _Row) -> list[float]:
         """The torque (N m) that each motor can give at its speed: less and less with the motion, all of it against."""
-        positions, speeds = world.read_joints()
         free = state.free_speed
-        return [  # conditions and not max(): this runs for every motor in every physics step
+        return [  # conditions and not max(), tuples and not names: this runs for every motor in every physics step
             torque
             if (along := speed if target > position else -speed) <= 0.0
             else torque * (1.0 - along / free)
             if along < free
             else 0.0
-            for torque, target, position, speed in zip(state.torque, state.targets, positions, speeds, strict=True)
+            for torque, target, (position, speed, _, _) in zip(
+                state.torque, state.targets, world.joint_states(), strict=True
+            )
         ]
 
     def sense(self, world: RobotWorld, row: int) -> Sequence[float]:

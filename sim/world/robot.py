@@ -95,12 +95,19 @@ class Joint:
 
 
 class Pose(NamedTuple):
-    """Of the base: position (3,) m, orientation quaternion (4,), linear (3,) m/s and angular velocity (3,) rad/s."""
+    """Of the base: position (3,) m, orientation quaternion x, y, z, w."""
 
     position: tuple[float, float, float]
     orientation: tuple[float, float, float, float]
-    velocity: tuple[float, float, float]
-    angular_velocity: tuple[float, float, float]
+
+
+class JointState(NamedTuple):
+    """As Bullet returns it: rad and rad/s, or m and m/s; then forces that are measured where they were asked for."""
+
+    position: float
+    velocity: float
+    reaction: tuple[float, ...]
+    applied: float
 
 
 @contextlib.contextmanager
@@ -306,15 +313,22 @@ class RobotWorld:
 
     def read_joints(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Positions and velocities of the joints chosen to be read."""
-        states = bullet.getJointStates(self.body, self._read, physicsClientId=self._client)
-        positions, velocities, _, _ = zip(*states, strict=True)
+        positions, velocities, _, _ = zip(*self.joint_states(), strict=True)
         return positions, velocities
 
+    def joint_states(self) -> Sequence[JointState]:
+        """What `read_joints` reads, joint by joint and as Bullet gives it: plain tuples, for loops that are hot."""
+        states: Sequence[JointState] = bullet.getJointStates(self.body, self._read, physicsClientId=self._client)
+        return states
+
     def base(self) -> Pose:
-        """Pose and velocity of the base link's centre of mass."""
-        position, orientation = bullet.getBasePositionAndOrientation(self.body, physicsClientId=self._client)
-        velocity, angular = bullet.getBaseVelocity(self.body, physicsClientId=self._client)
-        return Pose(position, orientation, velocity, angular)
+        """Pose of the base link's centre of mass."""
+        return Pose(*bullet.getBasePositionAndOrientation(self.body, physicsClientId=self._client))
+
+    def base_velocity(self) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+        """Linear (m/s) and angular (rad/s) velocity of the base link's centre of mass."""
+        linear, angular = bullet.getBaseVelocity(self.body, physicsClientId=self._client)
+        return linear, angular
 
     def bounds(self) -> tuple[Point, float]:
         """Centre (m) of the box around all links, and half its diagonal (m)."""
