@@ -121,7 +121,7 @@ def build_host_firmware(generated: Path, out: Path, *, sanitize: bool = False) -
     headers = [*sorted(RUNTIME.glob("*.h")), generated / "policy.h", generated / "robot_model.h"]
     flags = (*board.flags, *(SANITIZERS if sanitize else ()))
     firmware_id = _firmware_id([*core, *hal, *headers], flags)
-    common = [compiler, *flags, *WARNINGS, f"-I{RUNTIME}", f"-I{generated}"]
+    common = [compiler, *flags, *WARNINGS, "-DESMAML_FIRMWARE", f"-I{RUNTIME}", f"-I{generated}"]
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=out.parent, prefix=".build-") as scratch:

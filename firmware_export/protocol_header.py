@@ -60,6 +60,7 @@ def _message(message: Message) -> dict[str, Any]:
 def render_protocol() -> str:
     """The text of runtime/protocol.h."""
     major, minor = messages.PROTOCOL_VERSION
+    described = [_message(m) for m in messages.MESSAGES]
     return c_source.render(
         "protocol.h.j2",
         major=major,
@@ -68,7 +69,8 @@ def render_protocol() -> str:
         max_payload=messages.MAX_PAYLOAD,
         chunk=messages.CHUNK_FLOATS,
         header=[_field(f) for f in messages.HEADER],
-        messages=[_message(m) for m in messages.MESSAGES],
+        messages=described,
+        longest_fixed=max(int(m["length"]) for m in described if m["length"].isdecimal()),
         codes=[(code.__name__, [(m.name, int(m)) for m in code]) for code in messages.CODES],
     )
 

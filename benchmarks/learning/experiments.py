@@ -83,9 +83,7 @@ EXPERIMENTS: dict[str, Experiment] = {
             validation_tasks=24,
         ),
         Experiment("nav2d", "m^2", [Table(20)], tasks=256, validation_tasks=128),
-        Experiment(
-            "cheetah_velocity", "m/s", [Table(10)], tasks=64, validation_tasks=24, settings=("episodes=18000",)
-        ),
+        Experiment("cheetah_velocity", "m/s", [Table(10)], tasks=64, validation_tasks=24, settings=("episodes=18000",)),
         Experiment("ant_direction", "m/s", [Table(10)], tasks=64, validation_tasks=24, settings=("episodes=18000",)),
         Experiment("cartpole_sensors", "share of the episode", [Table(20)], tasks=256, validation_tasks=128),
         Experiment("reacher_payload", "1", [Table(20)], tasks=128),

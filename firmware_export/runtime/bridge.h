@@ -8,7 +8,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* A board with little RAM may say less: no message of its robot may be longer (firmware.c checks). */
+#ifndef BRIDGE_MAX_PAYLOAD
 #define BRIDGE_MAX_PAYLOAD 250
+#endif
 #define BRIDGE_CRC_BYTES 2
 /* COBS adds one byte to anything of up to 254 bytes; the delimiter is one more */
 #define BRIDGE_MAX_FRAME (BRIDGE_MAX_PAYLOAD + BRIDGE_CRC_BYTES + 2)

@@ -188,9 +188,11 @@ static struct params_outcome run(struct firmware *firmware, const uint8_t *field
 static struct params_outcome selftest(struct firmware *firmware)
 {
     float worst = 0.0f;
-    const int failed = policy_selftest(&worst);
     uint32_t bits;
+    int failed;
 
+    params_exported(&firmware->params);
+    failed = policy_selftest_of(firmware->params.candidate, &worst);
     memcpy(&bits, &worst, sizeof bits);
     if (failed) {
         firmware->unfit = FAULT_SELFTEST;

@@ -9,7 +9,7 @@ static uint32_t rotate(uint32_t x, unsigned n)
 
 void threefry2x32(uint32_t k0, uint32_t k1, uint32_t c0, uint32_t c1, uint32_t *out)
 {
-    static const uint8_t rotations[8] = {13, 15, 26, 6, 17, 29, 16, 24};
+    static const uint8_t rotations[8] ROM = {13, 15, 26, 6, 17, 29, 16, 24};
     const uint32_t ks[3] = {k0, k1, k0 ^ k1 ^ (uint32_t)0x1BD11BDAUL};
     uint32_t x0 = c0 + ks[0];
     uint32_t x1 = c1 + ks[1];
@@ -17,7 +17,7 @@ void threefry2x32(uint32_t k0, uint32_t k1, uint32_t c0, uint32_t c1, uint32_t *
 
     for (r = 0; r < 20; r++) {
         x0 += x1;
-        x1 = rotate(x1, rotations[r % 8]) ^ x0;
+        x1 = rotate(x1, rom_u8(&rotations[r % 8])) ^ x0;
         if (r % 4 == 3) {
             const unsigned j = r / 4 + 1;
             x0 += ks[j % 3];
@@ -44,8 +44,8 @@ float direction_normal(uint32_t bits)
     }
     /* below the leading one: 4 bits choose the cell, the next 16 interpolate in it */
     at = octave * (DIRECTIONS_CELLS + 1) + ((magnitude >> 26) & 0xFu);
-    high = directions_table[at];
-    low = directions_table[at + 1];
+    high = rom_u16(&directions_table[at]);
+    low = rom_u16(&directions_table[at + 1]);
     z = (high << 16) - (high - low) * ((magnitude >> 10) & 0xFFFFu); /* 29 fraction bits */
     value = (float)(z >> (29 - DIRECTIONS_OUTPUT_FRACTION_BITS)) * (1.0f / (float)(1UL << DIRECTIONS_OUTPUT_FRACTION_BITS));
     return (bits >> 31) ? -value : value;

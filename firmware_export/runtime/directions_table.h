@@ -5,7 +5,7 @@
 #ifndef DIRECTIONS_TABLE_H
 #define DIRECTIONS_TABLE_H
 
-#include <stdint.h>
+#include "rom.h"
 
 #define DIRECTIONS_OCTAVES 31
 #define DIRECTIONS_CELLS 16
@@ -13,7 +13,7 @@
 #define DIRECTIONS_STREAM 0x44495245UL /* second key word */
 
 /* row k, entry c: |z| at p = 2^-(k+2) (1 + c/16), 13 fraction bits */
-static const uint16_t directions_table[DIRECTIONS_OCTAVES * (DIRECTIONS_CELLS + 1)] = {
+static const uint16_t directions_table[DIRECTIONS_OCTAVES * (DIRECTIONS_CELLS + 1)] ROM = {
     5525, 5129, 4744, 4370, 4004, 3646, 3295, 2950, 2610, 2275, 1943, 1615, 1289, 965, 642, 321, 0,
     9424, 9119, 8827, 8546, 8274, 8011, 7756, 7508, 7268, 7033, 6804, 6580, 6360, 6146, 5935, 5729,
     5525, 12568, 12313, 12071, 11838, 11615, 11399, 11192, 10991, 10797, 10609, 10426, 10248, 10075,

@@ -5,6 +5,10 @@
 #include "hal.h"
 #include "policy.h"
 
+/* the longest messages of either direction must fit a frame: no array has a negative length */
+typedef char frame_holds_telemetry[(LENGTH_TELEMETRY <= BRIDGE_MAX_PAYLOAD) ? 1 : -1];
+typedef char frame_holds_every_other_message[(PROTOCOL_LONGEST_FIXED <= BRIDGE_MAX_PAYLOAD) ? 1 : -1];
+
 #define POLL_CHUNK 64
 #define POLL_CHUNKS 16 /* a host that floods the line must not keep a control period waiting */
 
@@ -107,7 +111,7 @@ void firmware_init(struct firmware *firmware, const char *board, uint32_t firmwa
     firmware_release(firmware, STATE_BOOT);
     if (strcmp(POLICY_SPEC_HASH, ROBOT_SPEC_HASH) != 0) {
         firmware->unfit = FAULT_OTHER_ROBOT;
-    } else if (params_init(&firmware->params).result != RESULT_OK || policy_selftest(&worst) != 0) {
+    } else if (params_init(&firmware->params).result != RESULT_OK || policy_selftest_of(firmware->params.candidate, &worst) != 0) {
         firmware->unfit = FAULT_SELFTEST;
     }
     firmware->fault = firmware->unfit;

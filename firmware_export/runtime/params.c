@@ -4,6 +4,7 @@
 
 #include "directions.h"
 #include "protocol.h"
+#include "rom.h"
 
 #define NO_INDEX ((uint32_t)0xFFFFFFFFUL) /* detail of NOT_FINITE: the number is none of the parameters */
 
@@ -54,13 +55,23 @@ static uint32_t first_not_finite(const float *values, uint32_t count)
     return NO_INDEX;
 }
 
+void params_exported(struct params *params)
+{
+    uint32_t i;
+
+    params->uploading = 0; /* the buffer is needed now */
+    for (i = 0; i < POLICY_PARAMETERS; i++) {
+        params->candidate[i] = rom_f32(&policy_parameters[i]);
+    }
+}
+
 struct params_outcome params_init(struct params *params)
 {
-    const uint32_t bad = first_not_finite(policy_parameters, POLICY_PARAMETERS);
+    uint32_t bad;
 
-    params->uploading = 0;
-    memcpy(params->base, policy_parameters, sizeof params->base);
-    memcpy(params->candidate, policy_parameters, sizeof params->candidate);
+    params_exported(params);
+    memcpy(params->base, params->candidate, sizeof params->base);
+    bad = first_not_finite(params->base, POLICY_PARAMETERS);
     params->base_crc = params_crc32(0, params->base, POLICY_PARAMETERS);
     return bad == NO_INDEX ? ok : outcome(RESULT_NOT_FINITE, bad);
 }

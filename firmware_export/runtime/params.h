@@ -32,6 +32,9 @@ int params_finite(float value);
 /* Base = the policy compiled in. Returns RESULT_NOT_FINITE where that is damaged. */
 struct params_outcome params_init(struct params *params);
 
+/* candidate = the policy compiled in, for its self test; an unfinished upload is given up. */
+void params_exported(struct params *params);
+
 struct params_outcome params_begin(struct params *params, uint32_t count, uint32_t crc);
 struct params_outcome params_chunk(struct params *params, uint32_t offset, uint8_t used, const float *values);
 struct params_outcome params_end(struct params *params);

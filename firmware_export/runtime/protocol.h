@@ -60,6 +60,8 @@
 #define LENGTH_CLEAR_ESTOP (9)
 #define LENGTH_TELEMETRY (16 + 4 * ROBOT_SENSORS + 4 * ROBOT_ACTUATORS)
 #define LENGTH_EPISODE_END (21)
+/* of those whose length does not depend on the robot */
+#define PROTOCOL_LONGEST_FIXED 78
 
 enum protocol_state {
     STATE_BOOT = 0,

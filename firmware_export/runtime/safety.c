@@ -1,6 +1,7 @@
 #include "safety.h"
 
 #include "protocol.h"
+#include "rom.h"
 
 #define NO SAFETY_REFUSED
 #define IDLE STATE_IDLE
@@ -15,7 +16,7 @@
  * - HOLD leads to no state with torque: an episode that entered it is over;
  * - FAULT is left by DISARM, ESTOP by CLEAR_ESTOP, both to IDLE; neither by a takeover;
  * - ESTOP is entered from everywhere. */
-static const uint8_t table[SAFETY_STATES][SAFETY_EVENTS] = {
+static const uint8_t table[SAFETY_STATES][SAFETY_EVENTS] ROM = {
     /*            BOOTED FAULT  ARM    DISARM RUN  STOP   FINISHED HOLD  RELEASE ESTOP  CLEAR TAKEOVER */
     /* BOOT  */ {IDLE,  FAULT, NO,    NO,    NO,  NO,    NO,      NO,   NO,     ESTOP, NO,   NO},
     /* IDLE  */ {NO,    FAULT, ARMED, IDLE,  NO,  IDLE,  NO,      NO,   NO,     ESTOP, IDLE, IDLE},
@@ -31,7 +32,7 @@ uint8_t safety_next(uint8_t state, uint8_t event)
     if (state >= SAFETY_STATES || event >= SAFETY_EVENTS) {
         return SAFETY_REFUSED;
     }
-    return table[state][event];
+    return rom_u8(&table[state][event]);
 }
 
 int safety_torque(uint8_t state)

@@ -243,7 +243,7 @@ def test_selftest_goes_around_the_clock(tmp_path):
     policy, spec = make_policy("rover", (8,), False, scale=0.5, clock_steps=16)
     write_policy_c(policy, spec, tmp_path)
     text = (tmp_path / "policy.c").read_text()
-    table = re.search(r"clock_sine\[POLICY_CLOCK_STEPS\] = \{(.*?)\};", text, re.DOTALL)
+    table = re.search(r"clock_sine\[POLICY_CLOCK_STEPS\] ROM = \{(.*?)\};", text, re.DOTALL)
     assert table
     for entry in (0, 9, 15):
         spans = [m.span() for m in re.finditer(r"-?0x[0-9a-f.]+p[+-]\d+f", table[1])]
@@ -288,14 +288,14 @@ def test_nan_goes_through_to_every_output(tmp_path):
 def corrupt(folder, index, value):
     """policy.c with one parameter replaced, as another file."""
     text = (folder / "policy.c").read_text()
-    head, rest = text.split("policy_parameters[POLICY_PARAMETERS] = {", 1)
+    head, rest = text.split("policy_parameters[POLICY_PARAMETERS] ROM = {", 1)
     table, tail = rest.split("};", 1)
     spans = [m.span() for m in re.finditer(r"-?0x[0-9a-f.]+p[+-]\d+f", table)]
     start, end = spans[index]
     assert table[start:end] != value
     name = f"corrupt_{index}_{abs(hash(value))}.c"
     (folder / name).write_text(
-        f"{head}policy_parameters[POLICY_PARAMETERS] = {{{table[:start]}{value}{table[end:]}}};{tail}"
+        f"{head}policy_parameters[POLICY_PARAMETERS] ROM = {{{table[:start]}{value}{table[end:]}}};{tail}"
     )
     return name
 
@@ -330,7 +330,7 @@ def test_selftest_fails_for_nan_and_keeps_it(tmp_path):
 def test_selftest_does_not_forget_a_nan_when_later_vectors_are_sound(tmp_path):
     write_policy_c(*make_policy("rover", (8,), False), tmp_path)
     text = (tmp_path / "policy.c").read_text()
-    spoilt, count = re.subn(r"(vector_actuators\[.*?\] = \{\s*\{\s*)[^,]+", r"\g<1>(0.0f / 0.0f)", text, count=1)
+    spoilt, count = re.subn(r"(vector_actuators\[.*?\] ROM = \{\s*\{\s*)[^,]+", r"\g<1>(0.0f / 0.0f)", text, count=1)
     assert count == 1
     (tmp_path / "spoilt.c").write_text(spoilt)
     result, worst = Compiled(tmp_path, 2, "spoilt.c").selftest()

@@ -37,7 +37,7 @@ def build(folder, name):
     sources = [*RUNTIME.glob("*.c"), folder / "policy.c", folder / "robot_model.c", HAL]
     subprocess.run(
         ["cc", "-std=c99", "-O1", "-ffp-contract=off", *WARNINGS, "-fsanitize=undefined", "-fno-sanitize-recover=all",
-         "-shared", "-fPIC", f"-I{RUNTIME}", f"-I{folder}", *map(str, sources), "-o", str(folder / name)],
+         "-DESMAML_FIRMWARE", "-shared", "-fPIC", f"-I{RUNTIME}", f"-I{folder}", *map(str, sources), "-o", str(folder / name)],
         check=True,
     )  # fmt: skip
     c = ctypes.CDLL(str(folder / name))
@@ -404,7 +404,7 @@ def test_a_self_test_that_fails_disarms_an_armed_robot(tmp_path):
     write_policy_c(Policy(POLICY, THETA, Normaliser.identity(POLICY.inputs)), SPEC, tmp_path)
     write_robot_c(SPEC, tmp_path)
     text = (tmp_path / "policy.c").read_text()
-    head = "int policy_selftest(float *max_error)\n{\n"
+    head = "int policy_selftest_of(const float *parameters, float *max_error)\n{\n"
     assert text.count(head) == 1
     failing = head + "    static int calls;\n    if (calls++ > 0) { *max_error = 1.0f; return 1; }\n    {\n"
     text = text.replace(head, failing)
