@@ -1,4 +1,4 @@
-"""The host firmware: runtime, generated policy and robot model, and the host board, compiled into one program.
+"""Firmware: runtime, generated policy and robot model, and a board's own part, compiled and linked.
 
 The same portable C goes onto every board; what differs stands in boards/<board>/board.toml and the HAL beside it.
 Compiled strictly: a warning is an error, here as on a user's machine.
@@ -7,74 +7,53 @@ Compiled strictly: a warning is an error, here as on a user's machine.
 from __future__ import annotations
 
 import hashlib
-import shutil
+import re
 import subprocess
 import tempfile
-import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from esmaml_robot.errors import ExportError, ToolMissing
+from esmaml_robot.files import atomic_write_text
+from esmaml_robot.robot_spec import RobotSpec
+
+from .board_file import BOARDS, Board, find_tool, load_board, render_wiring
 
 HERE = Path(__file__).parent
 RUNTIME = HERE / "runtime"
-BOARDS = HERE / "boards"
+COMMON = BOARDS / "common"
 
 WARNINGS = ("-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror")
 SANITIZERS = ("-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer")
 GENERATED = ("policy.c", "policy.h", "robot_model.c", "robot_model.h")
 _COMPILE_SECONDS = 120
+_INCLUDES = "/usr/include"
 
 
 @dataclass(frozen=True)
-class Board:
-    """boards/<name>/board.toml: how firmware for this board is compiled."""
+class Firmware:
+    """What was built.
 
-    name: str
-    folder: Path
-    compiler: str
-    package: str
-    flags: tuple[str, ...]
-    hal_defines: tuple[str, ...]
-    hal_sources: tuple[str, ...]
+    Attributes:
+        board: its name.
+        image: what goes onto the chip, or the program, where the board is this machine.
+        command: the program of this machine that runs it, to be given --plant-fd; empty where there is none.
+        flash_bytes, ram_bytes: what it takes up; RAM without the stack.
+    """
 
-
-def load_board(name: str) -> Board:
-    """Read a board's file. Raises ExportError if there is no such board or its file is incomplete."""
-    folder = BOARDS / name
-    try:
-        raw: dict[str, Any] = tomllib.loads((folder / "board.toml").read_text(encoding="utf-8"))
-        part = raw["compile"]
-        return Board(
-            name=raw["name"],
-            folder=folder,
-            compiler=part["compiler"],
-            package=part["package"],
-            flags=tuple(part["flags"]),
-            hal_defines=tuple(part["hal_defines"]),
-            hal_sources=tuple(part["hal_sources"]),
-        )
-    except FileNotFoundError as error:
-        known = ", ".join(sorted(p.parent.name for p in BOARDS.glob("*/board.toml")))
-        raise ExportError(f"no board {name!r}; known boards: {known}.") from error
-    except (KeyError, tomllib.TOMLDecodeError) as error:
-        raise ExportError(f"{folder / 'board.toml'}: incomplete or not TOML: {error}.") from error
+    board: str
+    image: Path
+    command: tuple[str, ...]
+    flash_bytes: int
+    ram_bytes: int
 
 
-def find_compiler(board: Board) -> str:
-    """Path of the board's compiler, or ToolMissing with the packages that bring it."""
-    path = shutil.which(board.compiler)
-    if path is None:
-        raise ToolMissing(
-            f"the compiler {board.compiler!r} is not installed; the firmware for board {board.name!r} needs it. "
-            f"On Debian or Ubuntu: sudo apt-get install {board.package}"
-        )
-    return path
+def run_compiler(command: Sequence[str], what: str) -> str:
+    """Run a compiler or another tool; returns what it printed.
 
-
-def run_compiler(command: list[str], what: str) -> None:
-    """Run a compiler. Raises ExportError with its first lines if it fails or takes too long."""
+    Raises ExportError with its first lines if it fails or takes too long.
+    """
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_COMPILE_SECONDS, check=False)
     except subprocess.TimeoutExpired as error:
@@ -82,6 +61,7 @@ def run_compiler(command: list[str], what: str) -> None:
     if done.returncode != 0:
         lines = "\n".join((done.stderr or done.stdout).strip().splitlines()[:12])
         raise ExportError(f"compiling {what} failed ({' '.join(command[:1])} exit {done.returncode}):\n{lines}")
+    return done.stdout
 
 
 def check_generated(generated: Path) -> None:
@@ -91,7 +71,7 @@ def check_generated(generated: Path) -> None:
         raise ExportError(f"{generated} lacks {', '.join(missing)}; export the policy into this folder first.")
 
 
-def _firmware_id(sources: list[Path], flags: tuple[str, ...]) -> int:
+def _firmware_id(sources: Sequence[Path], flags: Sequence[str]) -> int:
     """32-bit hash of all that goes into the firmware: the same sources have the same id."""
     h = hashlib.sha256(" ".join(flags).encode())
     for path in sorted(sources, key=lambda p: p.name):
@@ -99,41 +79,101 @@ def _firmware_id(sources: list[Path], flags: tuple[str, ...]) -> int:
     return int.from_bytes(h.digest()[:4], "big")
 
 
-def build_host_firmware(generated: Path, out: Path, *, sanitize: bool = False) -> Path:
-    """Compile the firmware for the host board.
+def _check_memory(board: Board, flash: int, ram: int) -> None:
+    memory = board.settings.memory
+    if memory is None:
+        return
+    for what, used, there in (("flash", flash, memory.flash_bytes), ("RAM", ram, memory.ram_bytes)):
+        if used > there:
+            raise ExportError(
+                f"the firmware takes {used} bytes of {what}, {used - there} more than board {board.name} has; "
+                "use a smaller policy, or a larger board."
+            )
+
+
+def _sizes(board: Board, image: Path) -> tuple[int, int]:
+    """Bytes of flash and of RAM (data and bss; the stack comes on top) of a linked image."""
+    size = find_tool(board.settings.compile.size, board.settings.compile.package, board.name)
+    printed = run_compiler([size, str(image)], "the size of the image")
+    numbers = re.search(r"^\s*(\d+)\s+(\d+)\s+(\d+)\s", printed, re.MULTILINE)
+    if numbers is None:
+        raise ExportError(f"{size} printed no sizes for {image}: {printed[:200]!r}")
+    text, data, bss = map(int, numbers.groups())
+    return text + data, data + bss
+
+
+def _build_emulator(board: Board, generated: Path, scratch: Path) -> Path | None:
+    """The program that runs the board's image, or None where the image is a program itself."""
+    emulator = board.settings.emulator
+    if emulator is None:
+        return None
+    if not (Path(_INCLUDES) / emulator.header).is_file():
+        raise ToolMissing(
+            f"the emulator of board {board.name!r} needs {emulator.header}, which is not installed. "
+            f"On Debian or Ubuntu: sudo apt-get install {emulator.package}"
+        )
+    cc = find_tool("cc", "gcc libc6-dev", board.name)
+    sources = [*map(board.source, emulator.sources), *sorted(COMMON.glob("*.c")), generated / "robot_model.c"]
+    # the library's headers are not ours to be strict about
+    system = str((Path(_INCLUDES) / emulator.header).parent)
+    run_compiler(
+        [cc, "-std=c99", "-O2", "-D_GNU_SOURCE", *WARNINGS, "-isystem", system, f"-I{COMMON}", f"-I{RUNTIME}",
+         f"-I{generated}", *map(str, sources), *emulator.libraries, "-o", str(scratch / "emulator")],
+        f"the emulator of board {board.name}",
+    )  # fmt: skip
+    return scratch / "emulator"
+
+
+def build_firmware(name: str, spec: RobotSpec, generated: Path, out: Path, *, sanitize: bool = False) -> Firmware:
+    """Compile the firmware for a board, and the program that emulates the board, if it is not this machine.
 
     Args:
-        generated: folder with policy.{h,c} and robot_model.{h,c} of the same robot.
-        out: file to write; replaced only when everything compiled.
-        sanitize: with address and undefined-behaviour sanitizers, which end the program at the first finding.
-
-    Returns:
-        `out`.
+        name: of the board.
+        spec: the robot.
+        generated: folder with policy.{h,c} and robot_model.{h,c} of the same robot; wiring.h goes there as well.
+        out: folder for firmware, or firmware.elf and emulator; each replaced only when everything compiled.
+        sanitize: with address and undefined-behaviour sanitizers, which end the program at the first finding; for the
+            host board.
 
     Raises:
-        ToolMissing: no C compiler. ExportError: something does not compile, or a generated file is missing.
+        ToolMissing: no compiler, or no emulator. ExportError: something does not compile or fit, a generated file is
+            missing, or the board is not wired for the robot.
     """
-    board = load_board("host")
-    compiler = find_compiler(board)
+    board = load_board(name)
+    settings = board.settings.compile
+    compiler = find_tool(settings.compiler, settings.package, board.name)
     check_generated(generated)
-    core = [*sorted(RUNTIME.glob("*.c")), generated / "policy.c", generated / "robot_model.c"]
-    hal = [board.folder / name for name in board.hal_sources]
     headers = [*sorted(RUNTIME.glob("*.h")), generated / "policy.h", generated / "robot_model.h"]
-    flags = (*board.flags, *(SANITIZERS if sanitize else ()))
+    if board.settings.wiring:
+        headers.append(atomic_write_text(generated / "wiring.h", render_wiring(board, spec), error=ExportError))
+    core = [*sorted(RUNTIME.glob("*.c")), generated / "policy.c", generated / "robot_model.c"]
+    hal = [board.source(file) for file in settings.hal_sources]
+    flags = (*settings.flags, *(SANITIZERS if sanitize else ()))
     firmware_id = _firmware_id([*core, *hal, *headers], flags)
-    common = [compiler, *flags, *WARNINGS, "-DESMAML_FIRMWARE", f"-I{RUNTIME}", f"-I{generated}"]
+    folders = [f"-I{folder}" for folder in (RUNTIME, generated, COMMON)]
+    common = [compiler, *flags, *WARNINGS, "-DESMAML_FIRMWARE", *folders]
+    emulated = board.settings.emulator is not None
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=out.parent, prefix=".build-") as scratch:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=out, prefix=".build-") as temporary:
+            scratch = Path(temporary)
             objects = []
             for source in (*core, *hal):
-                target = Path(scratch) / f"{source.stem}.o"
-                extra = [*board.hal_defines, f"-DFIRMWARE_ID=0x{firmware_id:08X}UL"] if source in hal else []
+                target = scratch / f"{source.stem}.o"
+                extra = [*settings.hal_defines, f"-DFIRMWARE_ID=0x{firmware_id:08X}UL"] if source in hal else []
                 run_compiler([*common, *extra, "-c", str(source), "-o", str(target)], source.name)
                 objects.append(str(target))
-            program = Path(scratch) / "firmware"
-            run_compiler([compiler, *flags, *objects, "-o", str(program)], "the firmware (linking)")
-            program.replace(out)
+            linked = scratch / ("firmware.elf" if emulated else "firmware")
+            run_compiler([compiler, *flags, *objects, "-o", str(linked)], "the firmware (linking)")
+            flash, ram = _sizes(board, linked)
+            _check_memory(board, flash, ram)
+            emulator = _build_emulator(board, generated, scratch)
+            made = [path.replace(out / path.name) for path in (linked, emulator) if path is not None]
     except OSError as error:
         raise ExportError(f"the firmware cannot be written to {out}: {error.strerror or error}.") from error
-    return out
+    return Firmware(board.name, made[0], tuple(map(str, reversed(made))), flash, ram)
+
+
+def build_host_firmware(spec: RobotSpec, generated: Path, out: Path, *, sanitize: bool = False) -> Path:
+    """`build_firmware` for the host board: the path of the program."""
+    return build_firmware("host", spec, generated, out, sanitize=sanitize).image

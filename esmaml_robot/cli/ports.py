@@ -26,6 +26,7 @@ class SimPort:
     """The parts of a sim:// port."""
 
     robot: str
+    board: str
     seed: int
     task: str | None
     paced: bool
@@ -48,8 +49,6 @@ def parse_sim_port(url: str) -> SimPort | None:
     unknown = sorted(set(values) - set(_SIM_KEYS))
     if unknown:
         raise ConfigError(f"port {url!r}: unknown key {unknown[0]!r}; known: {', '.join(_SIM_KEYS)}")
-    if values.get("board", "host") != "host":
-        raise ConfigError(f"port {url!r}: board {values['board']!r} is not there yet; known: host")
     try:
         seed = int(values.get("seed", "0"))
     except ValueError as error:
@@ -60,7 +59,8 @@ def parse_sim_port(url: str) -> SimPort | None:
     if paced not in ("0", "1"):
         raise ConfigError(f"port {url!r}: paced is {paced!r}; it is 0 (as fast as possible) or 1 (real time)")
     log = Path(values["log"]) if "log" in values else None
-    return SimPort(parts.netloc, seed, values.get("task"), paced == "1", values.get("unplug_at"), log)
+    board = values.get("board", "host")
+    return SimPort(parts.netloc, board, seed, values.get("task"), paced == "1", values.get("unplug_at"), log)
 
 
 @contextlib.contextmanager
@@ -74,10 +74,11 @@ def real_port(
 ) -> Iterator[str]:
     """A port that pyserial can open, for as long as the block lasts.
 
-    For a sim:// URL the policy and the robot model are written as C into `build_folder` and compiled with the host
-    board; the firmware then runs as a process of its own, with the robot's simulated body behind its pins. `robot_file`
-    is where `spec` came from, if not from a file that ships; `family` (name, options) is what body and hidden task are
-    drawn from, if not from the first family on that robot.
+    For a sim:// URL the policy and the robot model are written as C into `build_folder` and compiled for the board
+    asked for. The firmware then runs as a process of its own, in an emulator of the board if that is not this machine,
+    with the robot's simulated body behind its pins. `robot_file` is where `spec` came from, if not from a file that
+    ships; `family` (name, options) is what body and hidden task are drawn from, if not from the first family on that
+    robot.
     """
     sim_port = parse_sim_port(url)
     if sim_port is None:
@@ -92,16 +93,15 @@ def real_port(
     make_folder(build_folder)
     importlib.import_module("firmware_export.policy_c").write_policy_c(policy, spec, build_folder)
     importlib.import_module("firmware_export.robot_c").write_robot_c(spec, build_folder)
-    firmware: Path = importlib.import_module("firmware_export.build").build_host_firmware(
-        build_folder, build_folder / "firmware"
-    )
+    build = importlib.import_module("firmware_export.build").build_firmware
+    firmware = build(sim_port.board, spec, build_folder, build_folder / "firmware")
     command = [sys.executable, "-m", "sim.virtual_robot"]
     if family is not None:
         name, options = family
         command += ["--family", name, "--options", json.dumps(options)]
     virtual = importlib.import_module("sim.virtual_robot.launcher").VirtualRobot(
         robot_file or spec.name,
-        firmware,
+        firmware.command,
         seed=sim_port.seed,
         task=sim_port.task,
         log=sim_port.log,

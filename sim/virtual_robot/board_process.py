@@ -1,6 +1,6 @@
 """The firmware as a child process, and its plant requests answered.
 
-The wire is what firmware_export/boards/host/hal_host.c describes: fixed little-endian records over a socket that the
+The wire is what firmware_export/boards/common/world.h describes: fixed little-endian records over a socket that the
 child inherits. The child owns the clock; this side only answers.
 """
 
@@ -33,10 +33,10 @@ _RESET, _STEP = b"R"[0], b"S"[0]
 
 
 class BoardProcess:
-    """A running firmware for the host board, with a plant behind it.
+    """A running firmware with a plant behind it.
 
     Args:
-        firmware: the program that firmware_export.build makes.
+        firmware: the command that firmware_export.build makes: a program, or an emulator and a chip's image.
         spec: the robot for which it was made.
         plant: the world; called from `serve` only.
         log: file for one JSON line per plant request, or None.
@@ -49,7 +49,7 @@ class BoardProcess:
 
     def __init__(
         self,
-        firmware: Path,
+        firmware: Sequence[str],
         spec: RobotSpec,
         plant: Plant,
         *,
@@ -65,7 +65,7 @@ class BoardProcess:
         self._log: IO[str] | None = None
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         self._socket = ours
-        command = [str(firmware), "--plant-fd", str(theirs.fileno())]
+        command = [*firmware, "--plant-fd", str(theirs.fileno())]
         if paced:
             command.append("--paced")
         if unplug_at is not None:
@@ -80,7 +80,8 @@ class BoardProcess:
             ours.close()
             self._close_log()
             raise LinkError(
-                f"the firmware {firmware} cannot be started or its log not written: {error.strerror or error}. "
+                f"the firmware {' '.join(firmware)} cannot be started or its log not written: "
+                f"{error.strerror or error}. "
                 "Build the firmware for this machine again, and check the log's folder."
             ) from error
         finally:

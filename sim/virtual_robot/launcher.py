@@ -29,7 +29,7 @@ class VirtualRobot:
 
     Args:
         robot: name or YAML file of the robot.
-        firmware: program for the host board, of that robot.
+        firmware: program that runs the firmware of that robot, for an emulated board followed by the chip's image.
         seed: what is hidden.
         task: the task as JSON text in place of one drawn from the seed.
         log: file for one JSON line per plant request.
@@ -43,7 +43,7 @@ class VirtualRobot:
     def __init__(
         self,
         robot: str,
-        firmware: Path,
+        firmware: Path | Sequence[Path | str],
         seed: int = 0,
         *,
         task: str | None = None,
@@ -52,7 +52,8 @@ class VirtualRobot:
         unplug_at: str | None = None,
         command: Sequence[str] = (sys.executable, "-m", "sim.virtual_robot"),
     ) -> None:
-        self._command = [*command, "--robot", robot, "--firmware", str(firmware), "--seed", str(seed)]
+        words = [firmware] if isinstance(firmware, Path | str) else firmware
+        self._command = [*command, "--robot", robot, "--seed", str(seed), "--firmware", *map(str, words)]
         for option, value in (("--task", task), ("--log", log), ("--unplug-at", unplug_at)):
             if value is not None:
                 self._command += [option, str(value)]

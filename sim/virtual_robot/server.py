@@ -35,7 +35,9 @@ def _parser() -> argparse.ArgumentParser:
         epilog='Prints {"port": ...} and serves until its standard input is closed or SIGTERM comes.',
     )
     parser.add_argument("--robot", required=True, help="name of a shipped robot, or a .yaml file")
-    parser.add_argument("--firmware", required=True, type=Path, help="firmware built for the host board")
+    parser.add_argument(
+        "--firmware", required=True, nargs="+", help="program that runs the firmware; an emulator and the chip's image"
+    )
     parser.add_argument("--seed", type=int, default=0, help="what is hidden: task, dynamics")
     parser.add_argument("--task", default=None, help="the task as JSON, in place of one drawn from the seed")
     parser.add_argument("--log", type=Path, default=None, help="one JSON line per plant request goes here")

@@ -37,7 +37,8 @@ def build(folder, name):
     sources = [*RUNTIME.glob("*.c"), folder / "policy.c", folder / "robot_model.c", HAL]
     subprocess.run(
         ["cc", "-std=c99", "-O1", "-ffp-contract=off", *WARNINGS, "-fsanitize=undefined", "-fno-sanitize-recover=all",
-         "-DESMAML_FIRMWARE", "-shared", "-fPIC", f"-I{RUNTIME}", f"-I{folder}", *map(str, sources), "-o", str(folder / name)],
+         "-DESMAML_FIRMWARE", "-shared", "-fPIC", f"-I{RUNTIME}", f"-I{folder}", *map(str, sources), "-o",
+         str(folder / name)],
         check=True,
     )  # fmt: skip
     c = ctypes.CDLL(str(folder / name))

@@ -112,7 +112,7 @@ def robot_on_the_desk(run, tmp_path):
     folder.mkdir()
     write_policy_c(policy, spec, folder)
     write_robot_c(spec, folder)
-    with VirtualRobot("rover_uno", build_host_firmware(folder, folder / "firmware"), seed=1) as robot:
+    with VirtualRobot("rover_uno", build_host_firmware(spec, folder, folder / "firmware"), seed=1) as robot:
         yield robot.port
 
 

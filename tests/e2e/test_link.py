@@ -53,7 +53,7 @@ def firmware(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp(f"firmware_{request.param}")
     write_policy_c(Policy(POLICY, THETA, Normaliser.identity(POLICY.inputs)), SPEC, folder)
     write_robot_c(SPEC, folder)
-    return build_host_firmware(folder, folder / "firmware", sanitize=request.param == "sanitized")
+    return build_host_firmware(SPEC, folder, folder / "firmware", sanitize=request.param == "sanitized")
 
 
 @pytest.fixture

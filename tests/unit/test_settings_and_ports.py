@@ -11,7 +11,7 @@ from esmaml_robot.adaptation.none import NoAdaptation
 from esmaml_robot.checkpoint import RunConfig
 from esmaml_robot.cli.ports import SimPort, parse_sim_port, real_port
 from esmaml_robot.cli.settings import baseline_config, run_config
-from esmaml_robot.errors import ConfigError
+from esmaml_robot.errors import ConfigError, ExportError
 from esmaml_robot.policy import Normaliser, Policy, PolicySpec, initial_theta
 from esmaml_robot.robot_spec import load_robot
 from sim.tasks import FAMILIES, make_family
@@ -154,9 +154,11 @@ def test_other_ports_are_left_to_pyserial(url):
 
 
 def test_parts_of_a_sim_port():
-    assert parse_sim_port("sim://rover_uno") == SimPort("rover_uno", 0, None, False, None, None)
-    url = "sim://rover_uno?seed=4294967295&board=host&task=%7B%22goal_x%22%3A1%7D&paced=1&unplug_at=3:40&log=/tmp/l"
-    expected = SimPort("rover_uno", 2**32 - 1, '{"goal_x":1}', True, "3:40", Path("/tmp/l"))
+    assert parse_sim_port("sim://rover_uno") == SimPort("rover_uno", "host", 0, None, False, None, None)
+    url = (
+        "sim://rover_uno?seed=4294967295&board=atmega328p&task=%7B%22goal_x%22%3A1%7D&paced=1&unplug_at=3:40&log=/tmp/l"
+    )
+    expected = SimPort("rover_uno", "atmega328p", 2**32 - 1, '{"goal_x":1}', True, "3:40", Path("/tmp/l"))
     assert parse_sim_port(url) == expected
 
 
@@ -174,7 +176,6 @@ def test_parts_of_a_sim_port():
         ("sim://rover_uno?seed=1.5", "seed is '1.5', not a whole number"),
         ("sim://rover_uno?seed=-1", "seed must be 0 to 4294967295"),
         ("sim://rover_uno?seed=4294967296", "seed must be 0 to 4294967295"),
-        ("sim://rover_uno?board=moon", "board 'moon' is not there yet; known: host"),
         ("sim://rover_uno?paced=yes", "paced is 'yes'; it is 0"),
     ],
 )
@@ -184,6 +185,26 @@ def test_bad_sim_ports_are_one_line_that_names_them(url, words):
     assert words in str(caught.value)
     assert repr(url) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("robot", "board", "words"),
+    [
+        ("rover_uno", "moon", "no board 'moon'; known boards: atmega328p, host"),
+        ("cartpole", "atmega328p", "not wired for robot cartpole; it is for: rover_uno. Add [wiring.cartpole]"),
+    ],
+)
+def test_a_board_that_is_not_there_or_not_wired_is_named(tmp_path, robot, board, words):
+    robot_spec = load_robot(robot)
+    layout = PolicySpec(inputs=len(robot_spec.observed), outputs=len(robot_spec.actuators))
+    policy = Policy(layout, [0.0] * layout.dimension, Normaliser.identity(layout.inputs))
+    with (
+        pytest.raises(ExportError) as caught,
+        real_port(f"sim://{robot}?board={board}", robot_spec, policy, tmp_path / "build"),
+    ):
+        pass
+    assert words in str(caught.value)
+    assert not (tmp_path / "build" / "firmware").exists()
 
 
 def test_a_port_of_another_robot_is_refused_before_anything_is_built(tmp_path):

@@ -1,0 +1,282 @@
+/*
+ * hal_avr.c - the firmware on an ATmega328P at 16 MHz, as on an Arduino Uno.
+ *
+ *   D0, D1        serial line to the host, through the board's USB chip
+ *   D2 D3, D4 D5  quadrature encoders 0 and 1
+ *   A0 to A5      analogue inputs, against AVcc
+ *   D9, D8        motor 0: PWM, direction (high: backwards)
+ *   D10, D7       motor 1
+ *   D6            power stage: high while there is torque
+ *   D13           toggles once a control period, behind the commands of that period
+ *
+ * Which sensor of the robot is which input is in wiring.h, rendered from board.toml. Interrupts move bytes and count
+ * edges; everything else is in the main loop, and no interrupt computes with floats.
+ */
+#include <avr/eeprom.h>
+#include <avr/interrupt.h>
+#include <avr/io.h>
+#include <avr/wdt.h>
+
+#include "firmware.h"
+#include "hal.h"
+#include "wiring.h"
+
+#ifndef FIRMWARE_ID
+#error "define FIRMWARE_ID, a 32-bit hash of the sources (firmware_export.build does)"
+#endif
+#ifndef BAUD_RATE
+#error "define BAUD_RATE (board.toml does)"
+#endif
+
+#define RX_BYTES 128u /* powers of two; the longest command is shorter */
+#define TX_BYTES 128u
+#define PERIOD ((uint32_t)ROBOT_CONTROL_PERIOD_US)
+#define US_PER_COUNT 4u /* timer 0 at 16 MHz / 64 */
+#define REST_US 20000u        /* a wheel that has not moved for so long stands */
+#define REST_LIMIT_US 5000000u /* wait no longer for a robot that is being carried */
+#define ADC_TRIES 1000u       /* a conversion takes 13 of its own clocks, some hundred turns of the loop */
+
+#define MOTOR_0_REVERSE PB0
+#define TICK PB5
+#define MOTOR_1_REVERSE PD7
+#define POWER PD6
+
+static struct firmware firmware;
+
+static volatile uint8_t rx[RX_BYTES];
+static volatile uint8_t rx_in, rx_out;
+static volatile uint8_t tx[TX_BYTES];
+static volatile uint8_t tx_in, tx_out;
+static volatile uint32_t timer_turns;
+static volatile int32_t edges[2];
+static uint8_t encoder_pins;
+
+/* ---- interrupts ---- */
+
+ISR(USART_RX_vect)
+{
+    const uint8_t byte = UDR0;
+    const uint8_t next = (uint8_t)((rx_in + 1u) % RX_BYTES);
+    if (next != rx_out) { /* a byte too many is lost, and with it its frame: the CRC sees to that */
+        rx[rx_in] = byte;
+        rx_in = next;
+    }
+}
+
+ISR(USART_UDRE_vect)
+{
+    if (tx_out == tx_in) {
+        UCSR0B = (uint8_t)(UCSR0B & ~_BV(UDRIE0));
+    } else {
+        UDR0 = tx[tx_out];
+        tx_out = (uint8_t)((tx_out + 1u) % TX_BYTES);
+    }
+}
+
+ISR(TIMER0_OVF_vect)
+{
+    timer_turns++;
+}
+
+/* Two encoders, four edges a period each; a pair of edges at once is impossible and counts as none. */
+ISR(PCINT2_vect)
+{
+    static const int8_t moved[16] = {0, 1, -1, 0, -1, 0, 0, 1, 1, 0, 0, -1, 0, -1, 1, 0};
+    const uint8_t now = (uint8_t)((PIND >> PD2) & 0x0Fu);
+    edges[0] += moved[((encoder_pins & 0x03u) << 2) | (now & 0x03u)];
+    edges[1] += moved[(encoder_pins & 0x0Cu) | (now >> 2)];
+    encoder_pins = now;
+}
+
+/* ---- hal.h ---- */
+
+uint32_t hal_now_us(void)
+{
+    const uint8_t status = SREG;
+    uint32_t turns;
+    uint8_t count;
+
+    cli();
+    turns = timer_turns;
+    count = TCNT0;
+    if ((TIFR0 & _BV(TOV0)) && count < 255u) { /* it turned just now, and its interrupt waits */
+        turns++;
+    }
+    SREG = status;
+    return ((turns << 8) | count) * US_PER_COUNT;
+}
+
+static int32_t encoder(uint8_t number)
+{
+    const uint8_t status = SREG;
+    int32_t count;
+    cli();
+    count = edges[number];
+    SREG = status;
+    return count;
+}
+
+static int32_t analogue(uint8_t channel)
+{
+    uint16_t tries;
+    ADMUX = (uint8_t)(_BV(REFS0) | channel);
+    ADCSRA = (uint8_t)(ADCSRA | _BV(ADSC));
+    for (tries = 0; (ADCSRA & _BV(ADSC)) && tries < ADC_TRIES; tries++) {
+    }
+    return (int32_t)ADC;
+}
+
+void hal_sense(int32_t *sensors)
+{
+    static const struct wire wires[ROBOT_SENSORS] = WIRING_SENSORS;
+    uint8_t i;
+    for (i = 0; i < ROBOT_SENSORS; i++) {
+        sensors[i] = wires[i].kind == WIRE_ADC ? analogue(wires[i].number) : encoder(wires[i].number);
+    }
+}
+
+static void set_bit(volatile uint8_t *port, uint8_t bit, uint8_t high)
+{
+    *port = (uint8_t)(high ? *port | _BV(bit) : *port & ~_BV(bit));
+}
+
+/* PWM with `duty` of WIRING_PWM_TOP. At 0 the pin is taken from the timer, which would leave a spike a period. */
+static void motor(uint8_t number, int32_t count)
+{
+    const uint16_t duty = (uint16_t)(count < 0 ? -count : count);
+    if (number == 0) {
+        set_bit(&PORTB, MOTOR_0_REVERSE, count < 0);
+        OCR1A = duty;
+        set_bit(&TCCR1A, COM1A1, duty > 0);
+    } else {
+        set_bit(&PORTD, MOTOR_1_REVERSE, count < 0);
+        OCR1B = duty;
+        set_bit(&TCCR1A, COM1B1, duty > 0);
+    }
+}
+
+void hal_actuate(const int32_t *actuators, int torque_on)
+{
+    static const struct wire wires[ROBOT_ACTUATORS] = WIRING_ACTUATORS;
+    uint8_t i;
+    if (!torque_on) {
+        set_bit(&PORTD, POWER, 0);
+    }
+    for (i = 0; i < ROBOT_ACTUATORS; i++) {
+        motor(wires[i].number, actuators[i]);
+    }
+    if (torque_on) {
+        set_bit(&PORTD, POWER, 1);
+    }
+}
+
+size_t hal_uart_read(uint8_t *data, size_t capacity)
+{
+    size_t count = 0;
+    while (count < capacity && rx_out != rx_in) {
+        data[count++] = rx[rx_out];
+        rx_out = (uint8_t)((rx_out + 1u) % RX_BYTES);
+    }
+    return count;
+}
+
+int hal_uart_write(const uint8_t *data, size_t length)
+{
+    const uint8_t used = (uint8_t)((uint8_t)(tx_in - tx_out) % TX_BYTES);
+    size_t i;
+    if (length >= TX_BYTES - used) {
+        return 0;
+    }
+    for (i = 0; i < length; i++) {
+        tx[tx_in] = data[i];
+        tx_in = (uint8_t)((tx_in + 1u) % TX_BYTES);
+    }
+    UCSR0B = (uint8_t)(UCSR0B | _BV(UDRIE0));
+    return 1;
+}
+
+/* Somebody has put the robot at its start, or is about to; wheels that stand say that it is there. The seed is for an
+ * emulated world, which sees what is written to these two registers; a chip has no use for them. */
+void hal_episode_begin(uint32_t episode_seed)
+{
+    const uint32_t begun = hal_now_us();
+    uint32_t moved = begun;
+    int32_t at[2] = {encoder(0), encoder(1)};
+    uint8_t i;
+
+    for (i = 0; i < 4; i++) {
+        GPIOR1 = (uint8_t)(episode_seed & 0xFFu);
+        GPIOR0 = (uint8_t)(i + 1u);
+        episode_seed >>= 8;
+    }
+    while (hal_now_us() - moved < REST_US && hal_now_us() - begun < REST_LIMIT_US) {
+        wdt_reset();
+        for (i = 0; i < 2; i++) {
+            const int32_t now = encoder(i);
+            if (now != at[i]) {
+                at[i] = now;
+                moved = hal_now_us();
+            }
+        }
+    }
+}
+
+/* ---- start ---- */
+
+/* Differs at each start: a count of them, kept where power does not matter. */
+static uint32_t count_boots(void)
+{
+    uint32_t *const place = (uint32_t *)(E2END - 3); /* the last four bytes */
+    const uint32_t count = eeprom_read_dword(place) + 1u;
+    eeprom_write_dword(place, count);
+    return count;
+}
+
+static void start_pins(void)
+{
+    DDRB = (uint8_t)(_BV(MOTOR_0_REVERSE) | _BV(PB1) | _BV(PB2) | _BV(TICK));
+    DDRD = (uint8_t)(_BV(POWER) | _BV(MOTOR_1_REVERSE));
+    ICR1 = WIRING_PWM_TOP;
+    TCCR1A = _BV(WGM11); /* fast PWM up to ICR1, 2 kHz at a top of 1000 */
+    TCCR1B = (uint8_t)(_BV(WGM13) | _BV(WGM12) | _BV(CS11));
+    ADCSRA = (uint8_t)(_BV(ADEN) | _BV(ADPS2) | _BV(ADPS1) | _BV(ADPS0));
+    encoder_pins = (uint8_t)((PIND >> PD2) & 0x0Fu);
+    PCMSK2 = (uint8_t)(_BV(PCINT18) | _BV(PCINT19) | _BV(PCINT20) | _BV(PCINT21));
+    PCICR = _BV(PCIE2);
+}
+
+static void start_line(void)
+{
+    UCSR0A = _BV(U2X0);
+    UBRR0 = (uint16_t)((F_CPU / 4u / BAUD_RATE - 1u) / 2u); /* F_CPU / (8 baud) - 1, rounded */
+    UCSR0B = (uint8_t)(_BV(RXEN0) | _BV(TXEN0) | _BV(RXCIE0));
+}
+
+int main(void)
+{
+    uint32_t next;
+
+    MCUSR = 0;
+    wdt_enable(WDTO_500MS); /* a main loop that hangs ends in a reset, and a reset in released actuators */
+    TCCR0B = (uint8_t)(_BV(CS01) | _BV(CS00));
+    TIMSK0 = _BV(TOIE0);
+    start_pins();
+    start_line();
+    sei();
+    firmware_init(&firmware, "atmega328p", (uint32_t)FIRMWARE_ID, count_boots());
+    next = hal_now_us() + PERIOD;
+    for (;;) {
+        uint32_t now;
+        wdt_reset();
+        firmware_poll(&firmware);
+        now = hal_now_us();
+        if (now - next < (uint32_t)0x80000000UL) {
+            firmware_tick(&firmware);
+            PINB = _BV(TICK); /* toggles the pin */
+            next += PERIOD;
+            if (now - next < (uint32_t)0x80000000UL) {
+                next = now + PERIOD; /* a whole period was missed: firmware.c has counted it */
+            }
+        }
+    }
+}

@@ -1,0 +1,17 @@
+/*
+ * options.h - what the program of a board is told: [--plant-fd N] [--paced] [--unplug-at EPISODE:TICK].
+ */
+#ifndef OPTIONS_H
+#define OPTIONS_H
+
+struct options {
+    int plant_fd;            /* inherited socket to the world */
+    int paced;               /* real time, and a world that always moves */
+    unsigned unplug_episode; /* pull the cable in this episode, counted from 1; 0: never */
+    unsigned unplug_tick;    /* at this control period of it */
+};
+
+/* Arguments from `first` on; ends the program with `usage` when one is not understood or --plant-fd is missing. */
+struct options options_parse(int argc, char **argv, int first, const char *usage);
+
+#endif

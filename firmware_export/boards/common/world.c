@@ -1,0 +1,66 @@
+#include "world.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+
+#include "protocol.h"
+
+#define REQUEST_BYTES (16 + 4 * ROBOT_ACTUATORS)
+#define REPLY_BYTES (4 * ROBOT_SENSORS)
+
+void die(const char *what)
+{
+    fprintf(stderr, "board: %s%s%s\n", what, errno ? ": " : "", errno ? strerror(errno) : "");
+    exit(1);
+}
+
+uint64_t wall_us(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000u + (uint64_t)now.tv_nsec / 1000u;
+}
+
+static void transfer(int fd, uint8_t *data, size_t length, int sending)
+{
+    size_t done = 0;
+    while (done < length) {
+        const ssize_t n = sending ? send(fd, data + done, length - done, MSG_NOSIGNAL)
+                                  : recv(fd, data + done, length - done, 0);
+        if (n > 0) {
+            done += (size_t)n;
+        } else if (n == 0 || errno != EINTR) {
+            errno = 0;
+            die("the plant has closed its socket; the world is gone, so this program ends");
+        }
+    }
+}
+
+void world_request(struct world *world, char kind, uint32_t episode_seed, uint64_t time_us, const int32_t *actuators,
+                   int torque_on)
+{
+    uint8_t request[REQUEST_BYTES];
+    uint8_t reply[REPLY_BYTES];
+    uint8_t *p = request;
+    const uint8_t *q = reply;
+    int i;
+
+    p = put_u8(p, (uint8_t)kind);
+    p = put_u8(p, (uint8_t)(torque_on != 0));
+    p = put_u16(p, 0);
+    p = put_u32(p, episode_seed);
+    p = put_u32(p, (uint32_t)(time_us & 0xFFFFFFFFu));
+    p = put_u32(p, (uint32_t)(time_us >> 32));
+    for (i = 0; i < ROBOT_ACTUATORS; i++) {
+        p = put_i32(p, actuators[i]);
+    }
+    transfer(world->fd, request, sizeof request, 1);
+    transfer(world->fd, reply, sizeof reply, 0);
+    for (i = 0; i < ROBOT_SENSORS; i++) {
+        q = get_i32(q, &world->sensors[i]);
+    }
+}

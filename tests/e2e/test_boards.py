@@ -1,0 +1,138 @@
+"""Emulated chips: the image that would be flashed, in an emulator, its pins in the simulated world.
+
+The host board is the reference: an episode of the same parameters and seeds has the same sensor counts, the same
+commands and the same return on every board.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+
+import numpy as np
+import pytest
+
+from esmaml_robot.adaptation.base import Proposals, materialise
+from esmaml_robot.bridge.controller import RobotController, theta_crc32
+from esmaml_robot.bridge.messages import Reason, State
+from esmaml_robot.errors import LinkLost
+from esmaml_robot.policy import Normaliser, Policy, PolicySpec
+from esmaml_robot.robot_spec import load_robot
+from firmware_export.build import build_firmware
+from firmware_export.policy_c import write_policy_c
+from firmware_export.robot_c import write_robot_c
+from sim.virtual_robot.launcher import VirtualRobot
+
+SPEC = load_robot("rover_uno")
+LAYOUT = PolicySpec(inputs=2, outputs=2, hidden=(8,))
+
+
+def resting():
+    """Parameters of a policy that steers to the middle: W1 (8, 2), b1, W2 (2, 8), b2."""
+    w1, w2 = np.zeros((8, 2)), np.zeros((2, 8))
+    w1[:2], w2[:, :2] = 2.0 * np.eye(2), -0.6 * np.eye(2)
+    w1[2:], w2[:, 2:] = np.random.default_rng(0).normal(scale=0.1, size=(6, 2)), 0.05
+    return np.concatenate([w1.ravel(), np.zeros(8), w2.ravel(), np.zeros(2)]).astype(np.float32)
+
+
+THETA = resting()
+#: seed and sigma of candidates: the policy itself, one that stays in the arena, one that leaves it
+CANDIDATES = ((0, 0.0), (4, 0.1), (3, 0.9))
+EMULATED = ("atmega328p",)
+
+
+@pytest.fixture(scope="session", params=EMULATED)
+def board(request):
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory):
+    """Firmware by board, built once."""
+    made = {}
+
+    def build(name):
+        if name not in made:
+            folder = tmp_path_factory.mktemp(name)
+            write_policy_c(Policy(LAYOUT, THETA, Normaliser.identity(LAYOUT.inputs)), SPEC, folder)
+            write_robot_c(SPEC, folder)
+            made[name] = build_firmware(name, SPEC, folder, folder / "out")
+        return made[name]
+
+    return build
+
+
+def episodes(firmware, seed, candidates):
+    """Records of episodes on a virtual robot whose hidden task is number `seed`."""
+    with (
+        VirtualRobot("rover_uno", firmware.command, seed=seed) as robot,
+        RobotController.open(robot.port, SPEC, LAYOUT) as controller,
+    ):
+        controller.connect()
+        assert controller.selftest() <= 1e-5
+        controller.arm()
+        return [controller.run_episode(i + 1, 50, *candidate) for i, candidate in enumerate(candidates)]
+
+
+def test_an_episode_is_the_same_as_on_the_host_board(built, board):
+    ours, theirs = (episodes(built(name), 2, CANDIDATES) for name in (board, "host"))
+    assert {r.reason for r in theirs} == {Reason.COMPLETED, Reason.ABORTED}
+    for here, there in zip(ours, theirs, strict=True):
+        assert here.valid, here.problem
+        assert (here.reason, here.steps) == (there.reason, there.steps)
+        assert here.sensors.tolist() == there.sensors.tolist()
+        assert here.actuators.tolist() == there.actuators.tolist()
+        assert np.float32(here.return_) == np.float32(there.return_)
+        # a tick comes within a millisecond of its time; the first one waits for the robot to stand
+        assert np.abs(np.diff(here.controller_times_us)[1:-1] - 100_000).max() < 1000
+
+
+def test_a_step_of_the_operator_makes_the_bits_that_numpy_makes(built, board):
+    with (
+        VirtualRobot("rover_uno", built(board).command, seed=0) as robot,
+        RobotController.open(robot.port, SPEC, LAYOUT) as controller,
+    ):
+        info = controller.connect()
+        assert (info.board, info.state) == (board, State.IDLE)
+        theta = THETA
+        for seed, sigma in ((7, 0.15), (2**32 - 1, 0.4)):
+            step = Proposals(theta, np.array([seed], np.uint32), np.array([sigma], np.float32), np.zeros(1, np.uint32))
+            theta = materialise([step])[0]
+            assert controller.commit(seed, sigma, theta) == theta_crc32(theta)
+
+
+def test_a_pulled_cable_releases_the_motors_in_time(built, board, tmp_path):
+    log = tmp_path / "plant.log"
+    with VirtualRobot("rover_uno", built(board).command, seed=0, log=log, unplug_at="1:20") as robot:
+        with RobotController.open(robot.port, SPEC, LAYOUT) as controller:
+            controller.connect()
+            controller.arm()
+            with pytest.raises(LinkLost):
+                controller.run_episode(1, 50, 0, 0.0)
+        assert robot.wait(20.0) == 0
+    steps = [r for r in map(json.loads, log.read_text().splitlines()) if r["kind"] == "S"]
+    assert steps[-1]["torque_on"] is False
+    with_torque = [r["time_us"] for r in steps if r["torque_on"]]
+    assert len(with_torque) > 20
+    # the last sign of life was at tick 19 or 20; a period more, for what is applied only with the next tick
+    release_us, period_us = 1000 * SPEC.watchdog.release_ms, 100_000
+    assert steps[-1]["time_us"] - with_torque[0] <= 20 * period_us + release_us + period_us
+
+
+def test_the_chip_has_room_to_spare(built):
+    uno = built("atmega328p")
+    assert uno.flash_bytes < 0.75 * 32256
+    # a stack of 500 bytes on top, and a quarter of the 2048 bytes free
+    assert uno.ram_bytes + 500 <= 0.75 * 2048
+
+
+def test_two_robots_on_one_machine_do_not_share_a_boot_id(built, board):
+    ids = []
+    for _ in range(2):
+        with (
+            VirtualRobot("rover_uno", built(board).command, seed=0) as robot,
+            RobotController.open(robot.port, SPEC, LAYOUT) as controller,
+        ):
+            ids.append(controller.connect().boot_id)
+            time.sleep(0.01)
+    assert ids[0] != ids[1]
