@@ -26,13 +26,14 @@ class _Part(BaseModel):
 
 
 class CompileSettings(_Part):
-    """compiler, and the Debian packages that bring it; flags of every file; what the HAL sees besides; its sources;
-    the program that reads sizes out of an image.
+    """compiler, and the Debian packages that bring it; flags of every file, and of linking, where {board} is the
+    board's folder; what the HAL sees besides; its sources; the program that reads sizes out of an image.
     """
 
     compiler: str
     package: str
     flags: tuple[str, ...]
+    link_flags: tuple[str, ...] = ()
     hal_defines: tuple[str, ...] = ()
     hal_sources: tuple[str, ...]
     size: str = "size"
@@ -44,12 +45,15 @@ class MemorySettings(_Part):
 
 
 class EmulatorSettings(_Part):
-    """A program of this machine that runs the image: its sources, libraries, and a header that says they are there."""
+    """A program of this machine that runs the image: its sources and libraries, and the header or program that says
+    whether what it needs is there.
+    """
 
     sources: tuple[str, ...]
     package: str
-    header: str
-    libraries: tuple[str, ...]
+    header: str = ""
+    program: str = ""
+    libraries: tuple[str, ...] = ()
 
 
 class Wiring(_Part):

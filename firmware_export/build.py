@@ -22,7 +22,7 @@ from .board_file import BOARDS, Board, find_tool, load_board, render_wiring
 
 HERE = Path(__file__).parent
 RUNTIME = HERE / "runtime"
-COMMON = BOARDS / "common"
+COMMON, VIRTUAL = BOARDS / "common", BOARDS / "virtual"
 
 WARNINGS = ("-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror")
 SANITIZERS = ("-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer")
@@ -107,17 +107,20 @@ def _build_emulator(board: Board, generated: Path, scratch: Path) -> Path | None
     emulator = board.settings.emulator
     if emulator is None:
         return None
-    if not (Path(_INCLUDES) / emulator.header).is_file():
+    if emulator.program:
+        find_tool(emulator.program, emulator.package, board.name)
+    header = Path(_INCLUDES) / emulator.header
+    if emulator.header and not header.is_file():
         raise ToolMissing(
             f"the emulator of board {board.name!r} needs {emulator.header}, which is not installed. "
             f"On Debian or Ubuntu: sudo apt-get install {emulator.package}"
         )
     cc = find_tool("cc", "gcc libc6-dev", board.name)
     sources = [*map(board.source, emulator.sources), *sorted(COMMON.glob("*.c")), generated / "robot_model.c"]
-    # the library's headers are not ours to be strict about
-    system = str((Path(_INCLUDES) / emulator.header).parent)
+    # a library's headers are not ours to be strict about
+    system = ["-isystem", str(header.parent)] if emulator.header else []
     run_compiler(
-        [cc, "-std=c99", "-O2", "-D_GNU_SOURCE", *WARNINGS, "-isystem", system, f"-I{COMMON}", f"-I{RUNTIME}",
+        [cc, "-std=c99", "-O2", "-D_GNU_SOURCE", *WARNINGS, *system, f"-I{COMMON}", f"-I{RUNTIME}",
          f"-I{generated}", *map(str, sources), *emulator.libraries, "-o", str(scratch / "emulator")],
         f"the emulator of board {board.name}",
     )  # fmt: skip
@@ -150,7 +153,7 @@ def build_firmware(name: str, spec: RobotSpec, generated: Path, out: Path, *, sa
     hal = [board.source(file) for file in settings.hal_sources]
     flags = (*settings.flags, *(SANITIZERS if sanitize else ()))
     firmware_id = _firmware_id([*core, *hal, *headers], flags)
-    folders = [f"-I{folder}" for folder in (RUNTIME, generated, COMMON)]
+    folders = [f"-I{folder}" for folder in (RUNTIME, generated, COMMON, VIRTUAL)]
     common = [compiler, *flags, *WARNINGS, "-DESMAML_FIRMWARE", *folders]
     emulated = board.settings.emulator is not None
     try:
@@ -164,7 +167,8 @@ def build_firmware(name: str, spec: RobotSpec, generated: Path, out: Path, *, sa
                 run_compiler([*common, *extra, "-c", str(source), "-o", str(target)], source.name)
                 objects.append(str(target))
             linked = scratch / ("firmware.elf" if emulated else "firmware")
-            run_compiler([compiler, *flags, *objects, "-o", str(linked)], "the firmware (linking)")
+            link = [flag.replace("{board}", str(board.folder)) for flag in settings.link_flags]
+            run_compiler([compiler, *flags, *objects, *link, "-o", str(linked)], "the firmware (linking)")
             flash, ram = _sizes(board, linked)
             _check_memory(board, flash, ram)
             emulator = _build_emulator(board, generated, scratch)

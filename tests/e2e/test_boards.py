@@ -38,7 +38,7 @@ def resting():
 THETA = resting()
 #: seed and sigma of candidates: the policy itself, one that stays in the arena, one that leaves it
 CANDIDATES = ((0, 0.0), (4, 0.1), (3, 0.9))
-EMULATED = ("atmega328p",)
+EMULATED = ("atmega328p", "mps2_an386")
 
 
 @pytest.fixture(scope="session", params=EMULATED)
@@ -124,6 +124,29 @@ def test_the_chip_has_room_to_spare(built):
     assert uno.flash_bytes < 0.75 * 32256
     # a stack of 500 bytes on top, and a quarter of the 2048 bytes free
     assert uno.ram_bytes + 500 <= 0.75 * 2048
+
+
+def test_a_robot_that_walks_on_a_cortex_m4(tmp_path):
+    spec = load_robot("half_cheetah")
+    layout = PolicySpec(inputs=3, outputs=6, clock_steps=12)
+    theta = np.random.default_rng(1).normal(scale=0.3, size=layout.dimension).astype(np.float32)
+    write_policy_c(Policy(layout, theta, Normaliser.identity(3)), spec, tmp_path)
+    write_robot_c(spec, tmp_path)
+    records = []
+    for name in ("host", "mps2_an386"):
+        firmware = build_firmware(name, spec, tmp_path, tmp_path / name)
+        with (
+            VirtualRobot("half_cheetah", firmware.command, seed=1) as robot,
+            RobotController.open(robot.port, spec, layout) as controller,
+        ):
+            controller.connect()
+            controller.arm()
+            records.append(controller.run_episode(1, 50, 3, 0.1))
+    host, chip = records
+    assert chip.valid, chip.problem
+    assert (chip.reason, chip.steps) == (Reason.COMPLETED, 60)
+    assert chip.sensors.tolist() == host.sensors.tolist()
+    assert np.float32(chip.return_) == np.float32(host.return_)
 
 
 def test_two_robots_on_one_machine_do_not_share_a_boot_id(built, board):

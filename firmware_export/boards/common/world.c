@@ -7,10 +7,7 @@
 #include <sys/socket.h>
 #include <time.h>
 
-#include "protocol.h"
-
-#define REQUEST_BYTES (16 + 4 * ROBOT_ACTUATORS)
-#define REPLY_BYTES (4 * ROBOT_SENSORS)
+#include "record.h"
 
 void die(const char *what)
 {
@@ -45,22 +42,9 @@ void world_request(struct world *world, char kind, uint32_t episode_seed, uint64
 {
     uint8_t request[REQUEST_BYTES];
     uint8_t reply[REPLY_BYTES];
-    uint8_t *p = request;
-    const uint8_t *q = reply;
-    int i;
 
-    p = put_u8(p, (uint8_t)kind);
-    p = put_u8(p, (uint8_t)(torque_on != 0));
-    p = put_u16(p, 0);
-    p = put_u32(p, episode_seed);
-    p = put_u32(p, (uint32_t)(time_us & 0xFFFFFFFFu));
-    p = put_u32(p, (uint32_t)(time_us >> 32));
-    for (i = 0; i < ROBOT_ACTUATORS; i++) {
-        p = put_i32(p, actuators[i]);
-    }
+    record_request(request, kind, episode_seed, time_us, actuators, torque_on);
     transfer(world->fd, request, sizeof request, 1);
     transfer(world->fd, reply, sizeof reply, 0);
-    for (i = 0; i < ROBOT_SENSORS; i++) {
-        q = get_i32(q, &world->sensors[i]);
-    }
+    record_reply(reply, world->sensors);
 }

@@ -1,10 +1,6 @@
 /*
  * world.h - the physical world of a board that is a program of this machine: it is at the other end of a socket, and
- * answers each record with the sensor counts. Records are fixed and little-endian:
- *
- *   request  u8 kind ('R' reset, 'S' step one control period), u8 torque_on, u16 0, u32 episode_seed,
- *            u64 time_us, i32 actuators[ROBOT_ACTUATORS]
- *   reply    i32 sensors[ROBOT_SENSORS]
+ * answers each record (record.h) with the sensor counts.
  */
 #ifndef WORLD_H
 #define WORLD_H

@@ -1,0 +1,198 @@
+/*
+ * emulator.c - an MPS2 board in QEMU, between a pseudo-terminal and the simulated world.
+ *
+ *   emulator IMAGE.elf --plant-fd N [--paced] [--unplug-at EPISODE:TICK]
+ *
+ * QEMU runs as a child that dies with this program. Its UART 0 is the pseudo-terminal (common/line.h); what its UART 1
+ * asks of the world is passed on record by record, which is how this program knows when to pull the cable.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "line.h"
+#include "options.h"
+#include "record.h"
+#include "world.h"
+
+#define KEPT_ADDRESS "0x203fffc0" /* as in mps2_an386.ld */
+#define PACED_ADDRESS "0x203fffc4"
+#define CLOSED_POLL_MS 2
+
+static struct board {
+    struct line line;
+    struct options options;
+    int uart0, uart1; /* the other ends of QEMU's */
+    pid_t qemu;
+    uint8_t request[REQUEST_BYTES];
+    size_t request_used;
+    unsigned started, episodes, ticks;
+    int torque_on;
+} board;
+
+static void pair(int *ours, int *theirs)
+{
+    int fds[2];
+    if (socketpair(AF_UNIX, SOCK_STREAM, 0, fds) != 0) {
+        die("no socket to be had");
+    }
+    *ours = fds[0];
+    *theirs = fds[1];
+}
+
+static void start_qemu(char *image)
+{
+    char chardev[2][64], boots[96], paced[96];
+    struct timespec real;
+    int uart0, uart1;
+
+    pair(&board.uart0, &uart0);
+    pair(&board.uart1, &uart1);
+    clock_gettime(CLOCK_REALTIME, &real);
+    (void)snprintf(chardev[0], sizeof chardev[0], "socket,id=u0,fd=%d", uart0);
+    (void)snprintf(chardev[1], sizeof chardev[1], "socket,id=u1,fd=%d", uart1);
+    (void)snprintf(boots, sizeof boots, "loader,addr=" KEPT_ADDRESS ",data=%lu,data-len=4",
+                   ((unsigned long)real.tv_sec ^ (unsigned long)real.tv_nsec << 2 ^ (unsigned long)getpid() << 16) &
+                       0xFFFFFFFFul);
+    (void)snprintf(paced, sizeof paced, "loader,addr=" PACED_ADDRESS ",data=%d,data-len=4", board.options.paced);
+    board.qemu = fork();
+    if (board.qemu < 0) {
+        die("QEMU cannot be started");
+    }
+    if (board.qemu == 0) {
+        char *const command[] = {
+            "qemu-system-arm", "-M", "mps2-an386", "-nodefaults", "-display", "none", "-monitor", "none",
+            "-kernel", image, "-device", boots, "-device", paced, "-chardev", chardev[0], "-serial", "chardev:u0",
+            "-chardev", chardev[1], "-serial", "chardev:u1", NULL};
+        (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+        (void)dup2(STDERR_FILENO, STDOUT_FILENO); /* our standard output says one thing: the port */
+        close(board.uart0);
+        close(board.uart1);
+        execvp(command[0], command);
+        die("qemu-system-arm cannot be started; on Debian: apt-get install qemu-system-arm");
+    }
+    close(uart0);
+    close(uart1);
+}
+
+static void all(int fd, const uint8_t *data, size_t length, const char *gone)
+{
+    size_t done = 0;
+    while (done < length) {
+        const ssize_t n = send(fd, data + done, length - done, MSG_NOSIGNAL);
+        if (n > 0) {
+            done += (size_t)n;
+        } else if (errno != EINTR) {
+            die(gone);
+        }
+    }
+}
+
+/* A whole request: to the world, and its answer back; the cable is pulled between the two. Returns 0 when the line is
+ * gone and the motors have been released. */
+static int pass_on(void)
+{
+    uint8_t reply[REPLY_BYTES];
+    size_t got = 0;
+
+    board.torque_on = board.request[1];
+    all(board.options.plant_fd, board.request, sizeof board.request, "the world is gone, so this program ends");
+    while (got < sizeof reply) {
+        const ssize_t n = recv(board.options.plant_fd, reply + got, sizeof reply - got, 0);
+        if (n > 0) {
+            got += (size_t)n;
+        } else if (n == 0 || errno != EINTR) {
+            errno = 0;
+            die("the plant has closed its socket; the world is gone, so this program ends");
+        }
+    }
+    if (board.request[0] == 'R') {
+        board.episodes += board.started; /* the first reset is that of the start */
+        board.started = 1;
+        board.ticks = 0;
+    } else {
+        board.ticks++;
+    }
+    if (board.line.fd >= 0 && board.options.unplug_episode > 0 && board.episodes == board.options.unplug_episode &&
+        board.ticks == board.options.unplug_tick) {
+        line_unplug(&board.line);
+    }
+    all(board.uart1, reply, sizeof reply, "QEMU has ended");
+    return board.line.fd >= 0 || board.torque_on;
+}
+
+/* Bytes of the board's UART 1, as they come. */
+static int from_world_uart(void)
+{
+    const ssize_t n = recv(board.uart1, board.request + board.request_used, sizeof board.request - board.request_used, 0);
+    if (n <= 0) {
+        errno = 0;
+        die("QEMU has ended");
+    }
+    board.request_used += (size_t)n;
+    if (board.request_used < sizeof board.request) {
+        return 1;
+    }
+    board.request_used = 0;
+    return pass_on();
+}
+
+static void from_host_uart(void)
+{
+    uint8_t data[1024];
+    const ssize_t n = recv(board.uart0, data, sizeof data, 0);
+    if (n <= 0) {
+        errno = 0;
+        die("QEMU has ended");
+    }
+    (void)line_write(&board.line, data, (size_t)n);
+}
+
+int main(int argc, char **argv)
+{
+    int going = 1;
+
+    board.options = options_parse(argc, argv, 2, "usage: emulator IMAGE.elf --plant-fd N [--paced] [--unplug-at E:T]");
+    board.line.fd = -1;
+    start_qemu(argv[1]);
+    line_open(&board.line);
+    while (going) {
+        const int listening = board.line.fd >= 0 && !board.line.closed;
+        struct pollfd fds[4] = {
+            {board.options.plant_fd, 0, 0},
+            {board.uart1, POLLIN, 0},
+            {board.uart0, POLLIN, 0},
+            {listening ? board.line.fd : -1, (short)(POLLIN | (board.line.used > 0 ? POLLOUT : 0)), 0},
+        };
+        uint8_t data[1024];
+        size_t count;
+
+        if (poll(fds, 4, listening || board.line.fd < 0 ? 1000 : CLOSED_POLL_MS) < 0 && errno != EINTR) {
+            die("poll");
+        }
+        if (fds[0].revents & (POLLHUP | POLLERR | POLLNVAL)) {
+            errno = 0;
+            die("the plant has closed its socket; the world is gone, so this program ends");
+        }
+        if (fds[2].revents) {
+            from_host_uart();
+        }
+        if (fds[1].revents) {
+            going = from_world_uart();
+        }
+        count = line_read(&board.line, data, sizeof data);
+        if (count > 0) {
+            all(board.uart0, data, count, "QEMU has ended");
+        }
+        line_drain(&board.line);
+    }
+    kill(board.qemu, SIGKILL);
+    return 0;
+}
