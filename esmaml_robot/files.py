@@ -7,10 +7,12 @@ The errors say which file, why, and what to do next; a caller names the class th
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import secrets
 import shutil
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .errors import EsmamlError
@@ -44,6 +46,25 @@ def make_folder(folder: Path, *, error: type[EsmamlError] = EsmamlError) -> Path
     except OSError as problem:
         raise error(f"cannot create the folder {folder}: {_reason(problem, folder.parent, 0)}.") from problem
     return folder
+
+
+@contextmanager
+def only_writer(folder: Path, *, error: type[EsmamlError] = EsmamlError) -> Iterator[None]:
+    """Keep other programs that ask for the same out of `folder` (created if missing) while the block lasts.
+
+    The lock ends with the process that holds it, however that ends. Raises `error` where another one has it.
+    """
+    handle = os.open(make_folder(folder, error=error), os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as problem:
+            raise error(
+                f"another program is at work in {folder}; wait for it or stop it, or choose another folder."
+            ) from problem
+        yield
+    finally:
+        os.close(handle)
 
 
 def sync_folder(folder: Path) -> None:

@@ -24,7 +24,7 @@ from .checkpoint import (
 )
 from .errors import CheckpointError
 from .executors import Executor, make_executor
-from .files import atomic_write_text
+from .files import atomic_write_text, only_writer
 from .items import FamilyFactory, Outcome, Work
 from .moments import Moments
 from .policy import Normaliser, initial_theta
@@ -68,11 +68,28 @@ def train(
         warm: the run that `config.warm_start` names.
 
     Raises:
-        CheckpointError: the folder holds a run and `resume` is not set, or holds a run of another configuration; `warm`
-            is not the run that was named, or of another architecture.
+        CheckpointError: the folder holds a run and `resume` is not set, or holds a run of another configuration, or
+            another program trains in it; `warm` is not the run that was named, or of another architecture.
         SimulationError: a simulated body yielded a number that is not finite.
     """
-    if resume and folder.newest_file() is not None:
+    goes_on = resume and folder.newest_file() is not None
+    start = None if goes_on else _start(config, warm)  # what is wrong with it leaves no folder behind
+    with only_writer(folder.path, error=CheckpointError):
+        return _train(config, folder, factory, workers, start, resume, checkpoint_seconds, on_progress)
+
+
+def _train(
+    config: RunConfig,
+    folder: RunFolder,
+    factory: FamilyFactory,
+    workers: int,
+    start: Checkpoint | None,
+    resume: bool,
+    checkpoint_seconds: float,
+    on_progress: Callable[[Progress], None] | None,
+) -> Checkpoint:
+    """`train`, in a folder that is ours; from `start`, or from the newest checkpoint where that is None."""
+    if start is None:
         checkpoint = folder.newest()
         different = config_differences(checkpoint.config, config)
         if different:
@@ -81,7 +98,7 @@ def train(
                 "or choose another --out."
             )
     else:
-        checkpoint = _start(config, warm)
+        checkpoint = start
         folder.create(config, again=resume)  # a run that was killed before its first checkpoint begins anew
         save_checkpoint(folder.checkpoint_file(0), checkpoint)
     state = checkpoint.state

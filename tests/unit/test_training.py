@@ -19,6 +19,7 @@ from esmaml_robot.cli.settings import run_config
 from esmaml_robot.errors import CheckpointError, EsmamlError, PolicyError
 from esmaml_robot.evaluation import EpisodeBatch, Task
 from esmaml_robot.executors import InProcess, LocalProcesses, make_executor
+from esmaml_robot.files import only_writer
 from esmaml_robot.items import Work
 from esmaml_robot.policy import Normaliser, initial_theta
 from esmaml_robot.training import train
@@ -78,6 +79,18 @@ def test_any_number_of_workers_gives_the_same_bits(tmp_path, undisturbed, worker
 def test_another_seed_gives_another_policy(tmp_path, undisturbed):
     train(config(seed=2), RunFolder(tmp_path / "run"), make_family)
     assert end(tmp_path / "run")[0] != undisturbed[0]
+
+
+def test_a_folder_that_another_program_trains_in_is_left_alone(tmp_path, undisturbed):
+    def meanwhile(progress):
+        if progress.iteration == 2:
+            with pytest.raises(CheckpointError, match="another program is at work in"):
+                train(config(), RunFolder(tmp_path / "run"), make_family, resume=True)
+
+    train(config(), RunFolder(tmp_path / "run"), make_family, on_progress=meanwhile)
+    assert end(tmp_path / "run") == undisturbed
+    with only_writer(tmp_path / "run"):
+        pass  # the lock went with the run
 
 
 class Interrupted(Exception):
