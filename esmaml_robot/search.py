@@ -31,7 +31,7 @@ U32 = npt.NDArray[np.uint32]
 
 DirectionKind = Literal["gaussian", "orthogonal", "dpp"]
 
-_CANDIDATES, _DPP = 0x43414E44, 0x4B445050
+CANDIDATES, _DPP = 0x43414E44, 0x4B445050
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def sample_directions(kind: DirectionKind, seed: int, count: int, dimension: int
 @lru_cache(maxsize=4096)
 def candidate_seeds(seed: int, count: int) -> U32:
     """Direction seeds of an operator that was started with `seed`, shape (count,); a longer list begins the same."""
-    return _frozen(directions.fold_many(directions.fold(seed, _CANDIDATES), np.arange(count)))
+    return _frozen(directions.fold_many(directions.fold(seed, CANDIDATES), np.arange(count)))
 
 
 def orthogonal(matrix: F64) -> F64:

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from esmaml_robot import directions
+from esmaml_robot.adaptation.base import EPISODES
 from esmaml_robot.bridge import messages
 from esmaml_robot.bridge.messages import Field, Message
 from esmaml_robot.files import atomic_write_bytes
+from esmaml_robot.search import CANDIDATES
 
 from . import c_source
 
@@ -83,6 +85,9 @@ def render_directions_table() -> str:
         cells=directions.CELLS,
         output_bits=directions.OUTPUT_FRACTION_BITS,
         stream=f"0x{directions.DIRECTION:08X}",
+        fold=f"0x{directions.FOLD:08X}",
+        episodes=f"0x{EPISODES:08X}",
+        candidates=f"0x{CANDIDATES:08X}",
         table=[str(v) for v in directions.table_as_uint16()],
     )
 

@@ -141,13 +141,14 @@ class Operator(Protocol):
     def result(self, state: Any) -> Adapted: ...
 
 
-_EPISODES = 0x45504953
+#: Stream of an operator's episode seeds, and in search.py of its directions; the C runtime shares both.
+EPISODES = 0x45504953
 
 
 @lru_cache(maxsize=4096)
 def episode_seeds(seed: int, count: int) -> U32:
     """Episode seeds of an operator that was started with `seed`, shape (count,)."""
-    seeds = directions.fold_many(directions.fold(seed, _EPISODES), np.arange(count))
+    seeds = directions.fold_many(directions.fold(seed, EPISODES), np.arange(count))
     seeds.flags.writeable = False
     return seeds
 

@@ -67,7 +67,7 @@ class RobotController:
         self.spec = spec
         self.policy = policy
         self.link = Link(transport, spec, policy)
-        self._signals = Signals(spec)
+        self.signals = Signals(spec)
         self._closed = False
 
     @classmethod
@@ -108,6 +108,18 @@ class RobotController:
             self.link.exchange("params_chunk", offset=offset, used=len(part), values=values)
         self.link.exchange("params_end")
         return crc
+
+    def read_parameters(self) -> F32:
+        """The controller's base parameters, float32 (d,)."""
+        theta = np.zeros(self.policy.dimension, dtype=np.float32)
+        for offset in range(0, len(theta), CHUNK_FLOATS):
+            reply = self.link.query("params_read", "params_values", offset=offset)
+            if reply["offset"] != offset or not reply["used"]:
+                raise LinkError(
+                    f"{self.port}: asked for parameters from {offset} on, got {reply['used']} from {reply['offset']}."
+                )
+            theta[offset : offset + reply["used"]] = reply["values"][: reply["used"]]
+        return theta
 
     def commit(self, seed: int, sigma: float, expected_theta: F32) -> int:
         """Add sigma * direction(seed) to the controller's base, which must become `expected_theta`; returns its CRC.
@@ -176,14 +188,14 @@ class RobotController:
             direction_seed=direction_seed,
             sigma=_finite(sigma),
         )
-        recorder = Recorder(self._signals, episode_id)
+        recorder = Recorder(self.signals, episode_id)
         frame = self._start(command, sequence, episode_id)
         try:
             return self._follow(recorder, frame, on_telemetry)
         except LinkError:
             raise
         except BaseException:
-            self._stop_quietly()
+            self.stop_quietly()
             raise
 
     def _start(self, command: bytes, sequence: int, episode_id: int) -> Frame | None:
@@ -213,7 +225,7 @@ class RobotController:
                 tick = frame.values["tick"]
                 if not frame.values["flags"] & Flag.FINAL:
                     link.send("keep_alive", episode_id=episode_id, tick=tick)
-                record = _telemetry(frame)
+                record = to_telemetry(frame)
                 recorder.add(record)
                 if on_telemetry is not None:
                     on_telemetry(record)
@@ -227,7 +239,8 @@ class RobotController:
             self.stop()
         return recorder.lost(f"nothing came from the controller for {patience:.1f} s, though it is there")
 
-    def _stop_quietly(self) -> None:
+    def stop_quietly(self) -> None:
+        """`stop`, where an exception that is under way says more than one of its own would."""
         try:
             self.stop()
         except EsmamlError:
@@ -257,6 +270,7 @@ def _finite(sigma: float) -> float:
     return value
 
 
-def _telemetry(frame: Frame) -> Telemetry:
+def to_telemetry(frame: Frame) -> Telemetry:
+    """The record in a telemetry message."""
     values: dict[str, Any] = frame.values
     return Telemetry(values["tick"], Flag(values["flags"]), values["sensors"], values["actuators"], frame.t_us)

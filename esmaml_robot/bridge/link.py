@@ -126,9 +126,9 @@ class Link:
             raise refusal(self.port, name, ack.values["result"], ack.values["detail"])
         return int(ack.values["detail"])
 
-    def query(self, name: str, reply: str) -> dict[str, Any]:
+    def query(self, name: str, reply: str, **values: Any) -> dict[str, Any]:
         """Send a question until its reply comes; returns the reply's fields. Raises as `exchange`."""
-        data = self.frame(name, self.next_sequence())
+        data = self.frame(name, self.next_sequence(), **values)
         for wait in RETRY_SECONDS:
             self.transport.write(data)
             deadline = time.monotonic() + wait

@@ -187,6 +187,14 @@ MESSAGES = (
         _SEED, _SIGMA, _CRC,
     )),
     Message(0x14, "selftest", "to_controller", "Replays the policy's test vectors; detail: largest error as bits."),
+    Message(0x15, "params_read", "to_controller", "Asks for PARAMS_VALUES: some of the base parameters.", (
+        Field("offset", "u32", "index of the first"),
+    )),
+    Message(0x16, "params_values", "to_host", "Some of the base parameters.", (
+        Field("offset", "u32", "index of the first"),
+        Field("used", "u8", "how many of the values count"),
+        Field("values", "f32", "the parameters", length=CHUNK_FLOATS),
+    )),
     Message(0x20, "arm", "to_controller", "IDLE to ARMED."),
     Message(0x21, "disarm", "to_controller", "To IDLE, unless in ESTOP; ends an episode, acknowledges a fault."),
     Message(0x22, "run", "to_controller", "Runs one episode on the controller. Starts the watchdog.", (
@@ -199,6 +207,13 @@ MESSAGES = (
     Message(0x24, "stop", "to_controller", "Ends the episode; the controller stays armed."),
     Message(0x25, "estop", "to_controller", "Emergency stop: any session, any state, latched."),
     Message(0x26, "clear_estop", "to_controller", "ESTOP to IDLE."),
+    Message(0x27, "adapt", "to_controller", "Hill climbing from the base, on the controller alone: needs no host.", (
+        Field("episode_id", "u32", "number of the first episode; the others count up from it"),
+        Field("operator_seed", "u32", "what the operator's directions and episodes are drawn from"),
+        Field("queries", "u16", "episodes after the first, which is that of the base"),
+        Field("sigma", "f32", "standard deviation of a step in each parameter"),
+        Field("shrink", "f32", "by which sigma is multiplied with each step taken, in (0, 1]"),
+    )),
     Message(0x30, "telemetry", "to_host", "One control period of an episode.", (
         _EPISODE, _TICK,
         Field("flags", "u8", "Flag"),
@@ -211,6 +226,13 @@ MESSAGES = (
         Field("steps", "u16", "control periods run", "control periods"),
         Field("episode_return", "f32", "sum of rewards"),
         Field("abort_index", "u8", "1 + index of the abort condition, or 0"),
+    )),
+    Message(0x32, "adaptation", "to_host", "After each episode of ADAPT.", (
+        Field("told", "u16", "episodes that the operator has been told of"),
+        Field("done", "u8", "1: it is over, and the robot is disarmed"),
+        Field("sigma", "f32", "of the next step"),
+        Field("pivot", "f32", "best return so far"),
+        _CRC,
     )),
 )  # fmt: skip
 

@@ -72,6 +72,27 @@ static void send_status(struct firmware *firmware)
                   msg_status_reply_put(firmware_header(firmware, payload, MSG_STATUS_REPLY, firmware->session), &reply));
 }
 
+static void send_parameters(struct firmware *firmware, const uint8_t *fields)
+{
+    uint8_t payload[LENGTH_PARAMS_VALUES];
+    struct msg_params_read question;
+    struct msg_params_values reply;
+    uint32_t left;
+    uint8_t i;
+
+    (void)msg_params_read_get(fields, &question);
+    memset(&reply, 0, sizeof reply);
+    reply.offset = question.offset;
+    left = question.offset < POLICY_PARAMETERS ? POLICY_PARAMETERS - question.offset : 0;
+    reply.used = (uint8_t)(left < PROTOCOL_CHUNK_FLOATS ? left : PROTOCOL_CHUNK_FLOATS);
+    for (i = 0; i < reply.used; i++) {
+        reply.values[i] = firmware->params.base[question.offset + i];
+    }
+    firmware_send(
+        firmware, payload,
+        msg_params_values_put(firmware_header(firmware, payload, MSG_PARAMS_VALUES, firmware->session), &reply));
+}
+
 static int newer(uint16_t sequence, uint16_t than)
 {
     const uint16_t ahead = (uint16_t)(sequence - than);
@@ -104,6 +125,7 @@ static void hello(struct firmware *firmware, const struct protocol_header *heade
         firmware->last_sequence = header->sequence;
         firmware->has_ack = 0;
         firmware->params.uploading = 0;
+        firmware->adaptation.running = 0;
     } else if (newer(header->sequence, firmware->last_sequence)) {
         firmware->last_sequence = header->sequence;
     }
@@ -139,6 +161,7 @@ static struct params_outcome change_state(struct firmware *firmware, uint8_t eve
     if (next == SAFETY_REFUSED) {
         return refuse(firmware);
     }
+    firmware->adaptation.running = 0;
     if (firmware->state == STATE_RUN) {
         firmware_end_episode(firmware, next, reason);
     } else if (firmware->state == STATE_HOLD) {
@@ -160,29 +183,52 @@ static struct params_outcome arm(struct firmware *firmware)
     return change_state(firmware, EVENT_ARM, 0);
 }
 
+/* Whether an episode may begin; if not, `why`. */
+static int may_run(const struct firmware *firmware, struct params_outcome *why)
+{
+    if (safety_next(firmware->state, EVENT_RUN) == SAFETY_REFUSED) {
+        *why = refuse(firmware);
+        return 0;
+    }
+    if (firmware->unfit != FAULT_NONE) {
+        *why = answer(RESULT_FAULTED, firmware->unfit);
+        return 0;
+    }
+    return 1;
+}
+
 static struct params_outcome run(struct firmware *firmware, const uint8_t *fields)
 {
-    const uint8_t next = safety_next(firmware->state, EVENT_RUN);
     struct params_outcome made;
     struct msg_run message;
 
     (void)msg_run_get(fields, &message);
-    if (next == SAFETY_REFUSED) {
-        return refuse(firmware);
-    }
-    if (firmware->unfit != FAULT_NONE) {
-        return answer(RESULT_FAULTED, firmware->unfit);
-    }
-    made = params_candidate(&firmware->params, message.direction_seed, message.sigma);
-    if (made.result != RESULT_OK) {
+    if (!may_run(firmware, &made)) {
         return made;
     }
-    hal_episode_begin(message.episode_seed);
-    episode_start(&firmware->episode, message.episode_id);
-    firmware->alive_us = hal_now_us();
-    firmware->alive_tick = 0;
-    firmware->state = next;
+    firmware->adaptation.running = 0;
+    made = params_candidate(&firmware->params, message.direction_seed, message.sigma);
+    if (made.result == RESULT_OK) {
+        firmware_begin_episode(firmware, message.episode_id, message.episode_seed);
+    }
     return made;
+}
+
+static struct params_outcome adapt(struct firmware *firmware, const uint8_t *fields)
+{
+    struct params_outcome made;
+    struct msg_adapt message;
+
+    (void)msg_adapt_get(fields, &message);
+    if (!may_run(firmware, &made)) {
+        return made;
+    }
+    if (!adaptation_start(&firmware->adaptation, message.operator_seed, message.queries, message.sigma,
+                          message.shrink)) {
+        return answer(RESULT_BAD_RANGE, 0);
+    }
+    firmware->episode.id = message.episode_id - 1u;
+    return firmware_adapt(firmware);
 }
 
 static struct params_outcome selftest(struct firmware *firmware)
@@ -213,7 +259,7 @@ static struct params_outcome parameters(struct firmware *firmware, uint8_t type,
     struct msg_params_chunk chunk;
     struct msg_commit commit;
 
-    if (safety_torque(firmware->state)) {
+    if (safety_torque(firmware->state) || firmware->adaptation.running) {
         return refuse(firmware);
     }
     switch (type) {
@@ -264,6 +310,8 @@ static struct params_outcome carry_out(struct firmware *firmware, uint8_t type, 
         return change_state(firmware, EVENT_DISARM, REASON_DISARMED);
     case MSG_RUN:
         return run(firmware, fields);
+    case MSG_ADAPT:
+        return adapt(firmware, fields);
     case MSG_STOP:
         return change_state(firmware, EVENT_STOP, REASON_STOPPED);
     case MSG_ESTOP:
@@ -304,6 +352,8 @@ void firmware_command(struct firmware *firmware, const uint8_t *payload, size_t 
                 send_ack(firmware, header.session, &firmware->last_ack);
             } else if (header.sequence == firmware->last_sequence && header.type == MSG_STATUS) {
                 send_status(firmware);
+            } else if (header.sequence == firmware->last_sequence && header.type == MSG_PARAMS_READ) {
+                send_parameters(firmware, fields);
             } else {
                 firmware->stale++;
             }
@@ -315,6 +365,10 @@ void firmware_command(struct firmware *firmware, const uint8_t *payload, size_t 
     }
     if (header.type == MSG_STATUS) {
         send_status(firmware);
+        return;
+    }
+    if (header.type == MSG_PARAMS_READ) {
+        send_parameters(firmware, fields);
         return;
     }
     if (header.type == MSG_KEEP_ALIVE) {

@@ -51,6 +51,13 @@ float direction_normal(uint32_t bits)
     return (bits >> 31) ? -value : value;
 }
 
+uint32_t directions_fold(uint32_t seed, uint32_t place)
+{
+    uint32_t words[2];
+    threefry2x32(seed, DIRECTIONS_FOLD, place, 0, words);
+    return words[0];
+}
+
 void direction_start(struct direction *direction, uint32_t seed)
 {
     direction->seed = seed;

@@ -26,4 +26,7 @@ void direction_start(struct direction *direction, uint32_t seed);
 /* Element `index` of the direction; cheapest when asked for in order. */
 float direction_element(struct direction *direction, uint32_t index);
 
+/* A new seed out of a seed and the number of a place; directions.fold() of directions.py. */
+uint32_t directions_fold(uint32_t seed, uint32_t place);
+
 #endif

@@ -11,6 +11,9 @@
 #define DIRECTIONS_CELLS 16
 #define DIRECTIONS_OUTPUT_FRACTION_BITS 21
 #define DIRECTIONS_STREAM 0x44495245UL /* second key word */
+#define DIRECTIONS_FOLD 0x464F4C44UL   /* the same, for seeds out of seeds */
+#define OPERATOR_EPISODES 0x45504953UL   /* streams of an operator's seed */
+#define OPERATOR_CANDIDATES 0x43414E44UL
 
 /* row k, entry c: |z| at p = 2^-(k+2) (1 + c/16), 13 fraction bits */
 static const uint16_t directions_table[DIRECTIONS_OCTAVES * (DIRECTIONS_CELLS + 1)] ROM = {

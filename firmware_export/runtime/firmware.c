@@ -87,7 +87,8 @@ static void watch(struct firmware *firmware)
     if (now - firmware->heard_us >= (uint32_t)ROBOT_RELEASE_US) {
         firmware->link_silent = 1;
     }
-    if (firmware->state == STATE_RUN && silence >= (uint32_t)ROBOT_HOLD_US) {
+    /* an adaptation on the controller alone needs no host; whoever started it has said so */
+    if (firmware->state == STATE_RUN && !firmware->adaptation.running && silence >= (uint32_t)ROBOT_HOLD_US) {
         firmware->watchdog_trips++;
         firmware->fault = FAULT_WATCHDOG;
         firmware->state = safety_next(firmware->state, EVENT_HOLD);
@@ -139,6 +140,56 @@ void firmware_poll(struct firmware *firmware)
     watch(firmware);
 }
 
+void firmware_begin_episode(struct firmware *firmware, uint32_t id, uint32_t episode_seed)
+{
+    hal_episode_begin(episode_seed);
+    episode_start(&firmware->episode, id);
+    firmware->alive_us = hal_now_us();
+    firmware->alive_tick = 0;
+    firmware->state = safety_next(firmware->state, EVENT_RUN);
+}
+
+struct params_outcome firmware_adapt(struct firmware *firmware)
+{
+    const struct adaptation_episode next = adaptation_ask(&firmware->adaptation);
+    const struct params_outcome made = params_candidate(&firmware->params, next.direction_seed, next.sigma);
+
+    if (made.result == RESULT_OK) {
+        firmware_begin_episode(firmware, firmware->episode.id + 1u, next.episode_seed);
+    } else {
+        firmware->adaptation.running = 0;
+    }
+    return made;
+}
+
+/* An episode of an adaptation is over: the operator is told, and the host, if it listens. */
+static void tell(struct firmware *firmware)
+{
+    uint8_t payload[LENGTH_ADAPTATION];
+    struct msg_adaptation message;
+    struct adaptation *const adaptation = &firmware->adaptation;
+
+    if (!params_finite(firmware->episode.total)) {
+        adaptation->running = 0;
+        firmware->fault = FAULT_NOT_FINITE;
+        firmware_release(firmware, safety_next(firmware->state, EVENT_FAULT));
+        return;
+    }
+    if (adaptation_tell(adaptation, firmware->episode.total)) {
+        params_keep(&firmware->params);
+    }
+    if (!adaptation->running) {
+        firmware_release(firmware, safety_next(firmware->state, EVENT_DISARM));
+    }
+    message.told = adaptation->told;
+    message.done = (uint8_t)!adaptation->running;
+    message.sigma = adaptation->sigma;
+    message.pivot = adaptation->pivot;
+    message.crc32 = firmware->params.base_crc;
+    firmware_send(firmware, payload,
+                  msg_adaptation_put(firmware_header(firmware, payload, MSG_ADAPTATION, firmware->session), &message));
+}
+
 static void run_tick(struct firmware *firmware, const int32_t *sensors)
 {
     switch (episode_tick(&firmware->episode, firmware->params.candidate, sensors)) {
@@ -155,8 +206,12 @@ static void run_tick(struct firmware *firmware, const int32_t *sensors)
     case EPISODE_NOT_FINITE:
     default:
         firmware->fault = FAULT_NOT_FINITE;
+        firmware->adaptation.running = 0;
         end_with_record(firmware, EVENT_FAULT, REASON_FAULTED);
         break;
+    }
+    if (firmware->adaptation.running && firmware->state == STATE_ARMED) {
+        tell(firmware);
     }
 }
 
@@ -166,6 +221,10 @@ void firmware_tick(struct firmware *firmware)
     uint32_t late_us;
 
     watch(firmware);
+    if (firmware->state == STATE_ARMED && firmware->adaptation.running && firmware_adapt(firmware).result != RESULT_OK) {
+        firmware->fault = FAULT_NOT_FINITE;
+        firmware_release(firmware, safety_next(firmware->state, EVENT_FAULT));
+    }
     if (firmware->state != STATE_RUN && firmware->state != STATE_HOLD) {
         return;
     }

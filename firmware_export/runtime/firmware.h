@@ -10,6 +10,7 @@
 
 #include <stdint.h>
 
+#include "adaptation.h"
 #include "bridge.h"
 #include "episode.h"
 #include "params.h"
@@ -20,6 +21,7 @@ struct firmware {
     struct bridge_receiver receiver;
     struct params params;
     struct episode episode;
+    struct adaptation adaptation; /* of an adaptation that needs no host */
 
     uint8_t state;      /* enum protocol_state */
     uint8_t fault;      /* enum protocol_fault: the last one */
@@ -69,6 +71,12 @@ uint8_t *firmware_header(struct firmware *firmware, uint8_t *payload, uint8_t ty
 
 /* Frames and sends payload up to `end`. */
 void firmware_send(struct firmware *firmware, const uint8_t *payload, const uint8_t *end);
+
+/* Begins the episode that the adaptation under way asks for; ends the adaptation where its candidate is not finite. */
+struct params_outcome firmware_adapt(struct firmware *firmware);
+
+/* Begins an episode with the candidate that has been made: to state RUN. */
+void firmware_begin_episode(struct firmware *firmware, uint32_t id, uint32_t episode_seed);
 
 /* To a state without torque: actuators safe, power stage off. */
 void firmware_release(struct firmware *firmware, uint8_t state);

@@ -147,6 +147,12 @@ struct params_outcome params_candidate(struct params *params, uint32_t seed, flo
     return ok;
 }
 
+void params_keep(struct params *params)
+{
+    memcpy(params->base, params->candidate, sizeof params->base);
+    params->base_crc = params_crc32(0, params->base, POLICY_PARAMETERS);
+}
+
 struct params_outcome params_commit(struct params *params, uint32_t seed, float sigma, uint32_t expected)
 {
     struct params_outcome made;

@@ -42,6 +42,9 @@ struct params_outcome params_end(struct params *params);
 /* candidate = base + sigma * direction(seed), one product and one sum; sigma 0 is the base itself. */
 struct params_outcome params_candidate(struct params *params, uint32_t seed, float sigma);
 
+/* base = candidate, which params_candidate has made. */
+void params_keep(struct params *params);
+
 /* base = base + sigma * direction(seed) if the result has the CRC `expected`, else no change. Done already: no change
  * either, and OK, so that the command may be repeated. */
 struct params_outcome params_commit(struct params *params, uint32_t seed, float sigma, uint32_t expected);

@@ -15,7 +15,7 @@
 
 #define PROTOCOL_MAJOR 1
 #define PROTOCOL_MINOR 0
-#define PROTOCOL_SCHEMA_HASH 0x27AA907DUL
+#define PROTOCOL_SCHEMA_HASH 0xF19C7F42UL
 #define PROTOCOL_MAX_PAYLOAD 250
 #define PROTOCOL_CHUNK_FLOATS 16
 
@@ -29,6 +29,8 @@
 #define MSG_PARAMS_END 0x12 /* to controller: Takes the parameters as base if all came and the CRC fits. */
 #define MSG_COMMIT 0x13 /* to controller: base += sigma * direction, refused unless the result has this CRC. */
 #define MSG_SELFTEST 0x14 /* to controller: Replays the policy's test vectors; detail: largest error as bits. */
+#define MSG_PARAMS_READ 0x15 /* to controller: Asks for PARAMS_VALUES: some of the base parameters. */
+#define MSG_PARAMS_VALUES 0x16 /* to host: Some of the base parameters. */
 #define MSG_ARM 0x20 /* to controller: IDLE to ARMED. */
 #define MSG_DISARM 0x21 /* to controller: To IDLE, unless in ESTOP; ends an episode, acknowledges a fault. */
 #define MSG_RUN 0x22 /* to controller: Runs one episode on the controller. Starts the watchdog. */
@@ -36,8 +38,10 @@
 #define MSG_STOP 0x24 /* to controller: Ends the episode; the controller stays armed. */
 #define MSG_ESTOP 0x25 /* to controller: Emergency stop: any session, any state, latched. */
 #define MSG_CLEAR_ESTOP 0x26 /* to controller: ESTOP to IDLE. */
+#define MSG_ADAPT 0x27 /* to controller: Hill climbing from the base, on the controller alone: needs no host. */
 #define MSG_TELEMETRY 0x30 /* to host: One control period of an episode. */
 #define MSG_EPISODE_END 0x31 /* to host: The last message of an episode; t_us is the time of its end. */
+#define MSG_ADAPTATION 0x32 /* to host: After each episode of ADAPT. */
 
 /* length of each payload in bytes, header included */
 #define PROTOCOL_HEADER_LENGTH 9
@@ -51,6 +55,8 @@
 #define LENGTH_PARAMS_END (9)
 #define LENGTH_COMMIT (21)
 #define LENGTH_SELFTEST (9)
+#define LENGTH_PARAMS_READ (13)
+#define LENGTH_PARAMS_VALUES (78)
 #define LENGTH_ARM (9)
 #define LENGTH_DISARM (9)
 #define LENGTH_RUN (25)
@@ -58,8 +64,10 @@
 #define LENGTH_STOP (9)
 #define LENGTH_ESTOP (9)
 #define LENGTH_CLEAR_ESTOP (9)
+#define LENGTH_ADAPT (27)
 #define LENGTH_TELEMETRY (16 + 4 * ROBOT_SENSORS + 4 * ROBOT_ACTUATORS)
 #define LENGTH_EPISODE_END (21)
+#define LENGTH_ADAPTATION (24)
 /* of those whose length does not depend on the robot */
 #define PROTOCOL_LONGEST_FIXED 78
 
@@ -179,6 +187,16 @@ struct msg_commit {
     uint32_t crc32; /* CRC-32 (zlib) of the parameters as little-endian float32 */
 };
 
+struct msg_params_read {
+    uint32_t offset; /* index of the first */
+};
+
+struct msg_params_values {
+    uint32_t offset; /* index of the first */
+    uint8_t used; /* how many of the values count */
+    float values[16]; /* the parameters */
+};
+
 struct msg_run {
     uint32_t episode_id; /* number that the host gave to the episode */
     uint32_t episode_seed; /* what varies between episodes (start position) */
@@ -189,6 +207,14 @@ struct msg_run {
 struct msg_keep_alive {
     uint32_t episode_id; /* number that the host gave to the episode */
     uint16_t tick; /* last control period whose telemetry the host has seen [control periods] */
+};
+
+struct msg_adapt {
+    uint32_t episode_id; /* number of the first episode; the others count up from it */
+    uint32_t operator_seed; /* what the operator's directions and episodes are drawn from */
+    uint16_t queries; /* episodes after the first, which is that of the base */
+    float sigma; /* standard deviation of a step in each parameter */
+    float shrink; /* by which sigma is multiplied with each step taken, in (0, 1] */
 };
 
 struct msg_telemetry {
@@ -205,6 +231,14 @@ struct msg_episode_end {
     uint16_t steps; /* control periods run [control periods] */
     float episode_return; /* sum of rewards */
     uint8_t abort_index; /* 1 + index of the abort condition, or 0 */
+};
+
+struct msg_adaptation {
+    uint16_t told; /* episodes that the operator has been told of */
+    uint8_t done; /* 1: it is over, and the robot is disarmed */
+    float sigma; /* of the next step */
+    float pivot; /* best return so far */
+    uint32_t crc32; /* CRC-32 (zlib) of the parameters as little-endian float32 */
 };
 
 static inline uint8_t *put_u8(uint8_t *p, uint8_t value)
@@ -473,6 +507,42 @@ static inline const uint8_t *msg_commit_get(const uint8_t *p, struct msg_commit 
     return p;
 }
 
+/* Fields of PARAMS_READ, behind the header: both return where the payload ends. */
+static inline uint8_t *msg_params_read_put(uint8_t *p, const struct msg_params_read *m)
+{
+    p = put_u32(p, m->offset);
+    return p;
+}
+
+static inline const uint8_t *msg_params_read_get(const uint8_t *p, struct msg_params_read *m)
+{
+    p = get_u32(p, &m->offset);
+    return p;
+}
+
+/* Fields of PARAMS_VALUES, behind the header: both return where the payload ends. */
+static inline uint8_t *msg_params_values_put(uint8_t *p, const struct msg_params_values *m)
+{
+    int i;
+    p = put_u32(p, m->offset);
+    p = put_u8(p, m->used);
+    for (i = 0; i < 16; i++) {
+        p = put_f32(p, m->values[i]);
+    }
+    return p;
+}
+
+static inline const uint8_t *msg_params_values_get(const uint8_t *p, struct msg_params_values *m)
+{
+    int i;
+    p = get_u32(p, &m->offset);
+    p = get_u8(p, &m->used);
+    for (i = 0; i < 16; i++) {
+        p = get_f32(p, &m->values[i]);
+    }
+    return p;
+}
+
 /* Fields of RUN, behind the header: both return where the payload ends. */
 static inline uint8_t *msg_run_put(uint8_t *p, const struct msg_run *m)
 {
@@ -504,6 +574,27 @@ static inline const uint8_t *msg_keep_alive_get(const uint8_t *p, struct msg_kee
 {
     p = get_u32(p, &m->episode_id);
     p = get_u16(p, &m->tick);
+    return p;
+}
+
+/* Fields of ADAPT, behind the header: both return where the payload ends. */
+static inline uint8_t *msg_adapt_put(uint8_t *p, const struct msg_adapt *m)
+{
+    p = put_u32(p, m->episode_id);
+    p = put_u32(p, m->operator_seed);
+    p = put_u16(p, m->queries);
+    p = put_f32(p, m->sigma);
+    p = put_f32(p, m->shrink);
+    return p;
+}
+
+static inline const uint8_t *msg_adapt_get(const uint8_t *p, struct msg_adapt *m)
+{
+    p = get_u32(p, &m->episode_id);
+    p = get_u32(p, &m->operator_seed);
+    p = get_u16(p, &m->queries);
+    p = get_f32(p, &m->sigma);
+    p = get_f32(p, &m->shrink);
     return p;
 }
 
@@ -559,6 +650,27 @@ static inline const uint8_t *msg_episode_end_get(const uint8_t *p, struct msg_ep
     return p;
 }
 
+/* Fields of ADAPTATION, behind the header: both return where the payload ends. */
+static inline uint8_t *msg_adaptation_put(uint8_t *p, const struct msg_adaptation *m)
+{
+    p = put_u16(p, m->told);
+    p = put_u8(p, m->done);
+    p = put_f32(p, m->sigma);
+    p = put_f32(p, m->pivot);
+    p = put_u32(p, m->crc32);
+    return p;
+}
+
+static inline const uint8_t *msg_adaptation_get(const uint8_t *p, struct msg_adaptation *m)
+{
+    p = get_u16(p, &m->told);
+    p = get_u8(p, &m->done);
+    p = get_f32(p, &m->sigma);
+    p = get_f32(p, &m->pivot);
+    p = get_u32(p, &m->crc32);
+    return p;
+}
+
 /* Payload length of a message to the controller; 0 for every other type. */
 static inline unsigned protocol_command_length(uint8_t type)
 {
@@ -570,6 +682,7 @@ static inline unsigned protocol_command_length(uint8_t type)
     case MSG_PARAMS_END: return LENGTH_PARAMS_END;
     case MSG_COMMIT: return LENGTH_COMMIT;
     case MSG_SELFTEST: return LENGTH_SELFTEST;
+    case MSG_PARAMS_READ: return LENGTH_PARAMS_READ;
     case MSG_ARM: return LENGTH_ARM;
     case MSG_DISARM: return LENGTH_DISARM;
     case MSG_RUN: return LENGTH_RUN;
@@ -577,6 +690,7 @@ static inline unsigned protocol_command_length(uint8_t type)
     case MSG_STOP: return LENGTH_STOP;
     case MSG_ESTOP: return LENGTH_ESTOP;
     case MSG_CLEAR_ESTOP: return LENGTH_CLEAR_ESTOP;
+    case MSG_ADAPT: return LENGTH_ADAPT;
     default: return 0;
     }
 }

@@ -13,8 +13,10 @@ import numpy as np
 import pytest
 
 from esmaml_robot.adaptation.base import Proposals, materialise
+from esmaml_robot.adaptation.hill_climb import HillClimb
 from esmaml_robot.bridge.controller import RobotController, theta_crc32
 from esmaml_robot.bridge.messages import Reason, State
+from esmaml_robot.deployment.autonomous import adapt_alone
 from esmaml_robot.errors import LinkLost
 from esmaml_robot.policy import Normaliser, Policy, PolicySpec
 from esmaml_robot.robot_spec import load_robot
@@ -99,6 +101,28 @@ def test_a_step_of_the_operator_makes_the_bits_that_numpy_makes(built, board):
             step = Proposals(theta, np.array([seed], np.uint32), np.array([sigma], np.float32), np.zeros(1, np.uint32))
             theta = materialise([step])[0]
             assert controller.commit(seed, sigma, theta) == theta_crc32(theta)
+
+
+def test_adaptation_on_the_chip_alone_ends_at_the_same_bits(built, board):
+    operator = HillClimb(queries=3, sigma=0.6, shrink=0.8)
+    steps = []
+    with (
+        VirtualRobot("rover_uno", built(board).command, seed=1) as robot,
+        RobotController.open(robot.port, SPEC, LAYOUT) as controller,
+    ):
+        controller.connect()
+        controller.arm()
+        theta = adapt_alone(controller, operator, 9, on_step=steps.append)
+        assert controller.status().state is State.IDLE
+    state = operator.start(THETA, 9)
+    for step in steps:
+        assert step.record.valid, step.record.problem
+        state = operator.tell(state, np.array([step.record.return_], np.float32))
+        assert (step.pivot, step.sigma) == (state.pivot, state.sigma)
+    assert operator.done(state)
+    result = operator.result(state)
+    assert theta.tobytes() == result.params.tobytes()
+    assert theta.tobytes() != THETA.tobytes()
 
 
 def test_a_pulled_cable_releases_the_motors_in_time(built, board, tmp_path):

@@ -120,7 +120,7 @@ def test_the_return_is_the_policys_own_on_the_same_sensors(robot):
     record = robot.run_episode(1, 150, 9, 0.25)
     candidate = rebuilt(THETA, 9, 0.25)
     policy = Policy(POLICY, candidate, Normaliser.identity(POLICY.inputs))
-    signals = robot._signals
+    signals = robot.signals
     previous = signals.safe
     assert record.valid
     assert record.steps > 20
@@ -359,7 +359,7 @@ def test_a_host_that_was_killed_leaves_a_robot_that_releases_and_can_be_reached_
     class Killed(Exception):
         pass
 
-    robot._stop_quietly = lambda: None  # a killed program says nothing any more
+    robot.stop_quietly = lambda: None  # a killed program says nothing any more
 
     def die(telemetry):
         if telemetry.tick == 5:

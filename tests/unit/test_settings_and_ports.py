@@ -191,7 +191,7 @@ def test_bad_sim_ports_are_one_line_that_names_them(url, words):
     ("robot", "board", "kind", "words"),
     [
         ("rover_uno", "moon", ConfigError, "there is no board 'moon'; known: atmega328p, host, mps2_an386"),
-        ("cartpole", "atmega328p", ExportError, "not wired for robot cartpole; it is for: rover_uno. Add [wiring.cartpole]"),
+        ("cartpole", "atmega328p", ExportError, "not wired for robot cartpole; it is for: rover_uno."),
     ],
 )
 def test_a_board_that_is_not_there_or_not_wired_is_named(tmp_path, robot, board, kind, words):

@@ -102,14 +102,24 @@ int hal_uart_write(const uint8_t *data, size_t length)
 
 uint64_t board_wall_us(void)
 {
-    uint32_t before, now, left;
+    static uint64_t latest;
+    uint32_t before, now, left, waits;
+    uint64_t time_us;
 
     do { /* again if a millisecond went by in between */
         before = milliseconds;
         left = SYST_CVR;
+        waits = ICSR & ICSR_PENDSTSET;
         now = milliseconds;
     } while (before != now);
-    return (uint64_t)now * 1000u + (CLOCK_HZ / 1000u - 1u - left) / (CLOCK_HZ / 1000000u);
+    if (waits && left > CLOCK_HZ / 2000u) {
+        now++; /* the counter has begun anew, and its interrupt has not been served yet */
+    }
+    time_us = (uint64_t)now * 1000u + (CLOCK_HZ / 1000u - 1u - left) / (CLOCK_HZ / 1000000u);
+    if (time_us > latest) { /* a clock that steps back would make a short wait look like an endless one */
+        latest = time_us;
+    }
+    return latest;
 }
 
 /* Until something happens: an interrupt ends it at once, the next millisecond in any case. */
