@@ -32,6 +32,8 @@ from .transport import DEFAULT_BAUD, Transport, open_port
 
 #: Patience beyond the robot's own release time: a computer under load must not take a slow plant for a dead one.
 _GRACE_SECONDS = 1.0
+#: An EEPROM takes some milliseconds a byte.
+_STORE_PATIENCE = 8.0
 
 
 @dataclass(frozen=True)
@@ -120,6 +122,10 @@ class RobotController:
                 )
             theta[offset : offset + reply["used"]] = reply["values"][: reply["used"]]
         return theta
+
+    def store(self, keep: bool = True) -> None:
+        """Keep the base parameters over power off, or forget those kept. Raises LinkError where the board cannot."""
+        self.link.exchange("params_store", patience=_STORE_PATIENCE, keep=int(keep))
 
     def commit(self, seed: int, sigma: float, expected_theta: F32) -> int:
         """Add sigma * direction(seed) to the controller's base, which must become `expected_theta`; returns its CRC.

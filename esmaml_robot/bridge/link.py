@@ -105,8 +105,8 @@ class Link:
                 else:
                     self._frames.append(decoded)
 
-    def exchange(self, name: str, **values: Any) -> int:
-        """Send a command until it is acknowledged; returns the detail of its ACK.
+    def exchange(self, name: str, *, patience: float = 1.0, **values: Any) -> int:
+        """Send a command until it is acknowledged; returns the detail of its ACK. `patience` is a factor on all waits.
 
         Raises the error that fits a refusal, LinkTimeout when no answer comes, LinkLost when the controller restarted.
         """
@@ -114,7 +114,7 @@ class Link:
         data = self.frame(name, sequence, **values)
         for wait in RETRY_SECONDS:
             self.transport.write(data)
-            deadline = time.monotonic() + wait
+            deadline = time.monotonic() + wait * patience
             while (frame := self.receive(deadline)) is not None:
                 if frame.name == "ack" and frame.values["acknowledged_sequence"] == sequence:
                     return self.accept(name, frame)

@@ -48,6 +48,7 @@ class Result(IntEnum):
     OTHER_SCHEMA = 7  # the host speaks another table of messages (schema hash of the controller)
     ESTOPPED = 8  # the emergency stop is latched
     FAULTED = 9  # a fault is latched: DISARM acknowledges it (fault code)
+    NOT_STORED = 10  # the board cannot keep parameters (bytes that it would take, or 0 where writing failed)
 
 
 class Reason(IntEnum):
@@ -194,6 +195,9 @@ MESSAGES = (
         Field("offset", "u32", "index of the first"),
         Field("used", "u8", "how many of the values count"),
         Field("values", "f32", "the parameters", length=CHUNK_FLOATS),
+    )),
+    Message(0x17, "params_store", "to_controller", "Keeps the base parameters over power off, or forgets those kept.", (
+        Field("keep", "u8", "1 to keep, 0 to forget"),
     )),
     Message(0x20, "arm", "to_controller", "IDLE to ARMED."),
     Message(0x21, "disarm", "to_controller", "To IDLE, unless in ESTOP; ends an episode, acknowledges a fault."),

@@ -59,5 +59,8 @@ def refusal(port: str, command: str, result: int, detail: int) -> EsmamlError:
             return SafetyStop(f"{at}: the emergency stop is latched. Make the robot safe, then clear it and arm again.")
         case Result.FAULTED:
             return SafetyStop(f"{at}: a fault is latched: {fault_text(detail)}.")
+        case Result.NOT_STORED:
+            why = f"its memory for them is smaller than {detail} bytes" if detail else "what it read back is not it"
+            return LinkError(f"{at}: the parameters were not kept: {why}. They are in force until power goes off.")
         case _:
             return LinkError(f"{at} with code {result}, unknown here. Flash firmware built with this version.")

@@ -18,7 +18,7 @@ from ..policy import Policy
 from ..robot_spec import RobotSpec
 from .common import own_package
 
-_SIM_KEYS = ("seed", "board", "task", "paced", "unplug_at", "log")
+_SIM_KEYS = ("seed", "board", "task", "paced", "unplug_at", "log", "store")
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,7 @@ class SimPort:
     paced: bool
     unplug_at: str | None
     log: Path | None
+    store: Path | None = None
 
 
 def parse_sim_port(url: str) -> SimPort | None:
@@ -58,9 +59,9 @@ def parse_sim_port(url: str) -> SimPort | None:
     paced = values.get("paced", "0")
     if paced not in ("0", "1"):
         raise ConfigError(f"port {url!r}: paced is {paced!r}; it is 0 (as fast as possible) or 1 (real time)")
-    log = Path(values["log"]) if "log" in values else None
+    log, store = (Path(values[key]) if key in values else None for key in ("log", "store"))
     board = values.get("board", "host")
-    return SimPort(parts.netloc, board, seed, values.get("task"), paced == "1", values.get("unplug_at"), log)
+    return SimPort(parts.netloc, board, seed, values.get("task"), paced == "1", values.get("unplug_at"), log, store)
 
 
 @contextlib.contextmanager
@@ -110,6 +111,7 @@ def real_port(
         log=sim_port.log,
         paced=sim_port.paced,
         unplug_at=sim_port.unplug_at,
+        store=sim_port.store,
         command=command,
     )
     with virtual as robot:

@@ -5,25 +5,12 @@
 #include "firmware.h"
 #include "hal.h"
 #include "policy.h"
+#include "store.h"
 
 static void send_ack(struct firmware *firmware, uint16_t session, const struct msg_ack *ack)
 {
     uint8_t payload[LENGTH_ACK];
     firmware_send(firmware, payload, msg_ack_put(firmware_header(firmware, payload, MSG_ACK, session), ack));
-}
-
-static uint8_t nibble(char c)
-{
-    return (uint8_t)(c <= '9' ? c - '0' : c - 'a' + 10);
-}
-
-/* 16 hex digits to the 8 bytes that they stand for. */
-static void hash_bytes(const char *digits, uint8_t *out)
-{
-    int i;
-    for (i = 0; i < 8; i++) {
-        out[i] = (uint8_t)((nibble(digits[2 * i]) << 4) | nibble(digits[2 * i + 1]));
-    }
 }
 
 static void send_hello_reply(struct firmware *firmware, uint16_t session, uint16_t session_before)
@@ -41,9 +28,9 @@ static void send_hello_reply(struct firmware *firmware, uint16_t session, uint16
     }
     reply.firmware_id = firmware->firmware_id;
     reply.boot_id = firmware->boot_id;
-    hash_bytes(ROBOT_SPEC_HASH, reply.spec_hash);
-    hash_bytes(POLICY_LAYOUT_HASH, reply.layout_hash);
-    hash_bytes(POLICY_HASH, reply.policy_hash);
+    store_hash_bytes(ROBOT_SPEC_HASH, reply.spec_hash);
+    store_hash_bytes(POLICY_LAYOUT_HASH, reply.layout_hash);
+    store_hash_bytes(POLICY_HASH, reply.policy_hash);
     reply.state = firmware->state;
     reply.n_sensors = ROBOT_SENSORS;
     reply.n_actuators = ROBOT_ACTUATORS;
@@ -252,6 +239,17 @@ static struct params_outcome selftest(struct firmware *firmware)
     return answer(failed ? RESULT_SELFTEST_FAILED : RESULT_OK, bits);
 }
 
+/* Keeps the base over power off, or forgets what was kept. */
+static struct params_outcome keep(struct firmware *firmware, const uint8_t *fields)
+{
+    struct msg_params_store message;
+    enum store_result result;
+
+    (void)msg_params_store_get(fields, &message);
+    result = message.keep ? store_save(firmware->params.base) : store_forget();
+    return answer(result == STORE_OK ? RESULT_OK : RESULT_NOT_STORED, result == STORE_TOO_SMALL ? STORE_BYTES : 0);
+}
+
 /* Commands that touch the parameters wait until the episode is over. */
 static struct params_outcome parameters(struct firmware *firmware, uint8_t type, const uint8_t *fields)
 {
@@ -274,6 +272,8 @@ static struct params_outcome parameters(struct firmware *firmware, uint8_t type,
     case MSG_COMMIT:
         (void)msg_commit_get(fields, &commit);
         return params_commit(&firmware->params, commit.direction_seed, commit.sigma, commit.crc32);
+    case MSG_PARAMS_STORE:
+        return keep(firmware, fields);
     default:
         return selftest(firmware);
     }

@@ -4,6 +4,7 @@
 
 #include "hal.h"
 #include "policy.h"
+#include "store.h"
 
 /* the longest messages of either direction must fit a frame: no array has a negative length */
 typedef char frame_holds_telemetry[(LENGTH_TELEMETRY <= BRIDGE_MAX_PAYLOAD) ? 1 : -1];
@@ -114,6 +115,8 @@ void firmware_init(struct firmware *firmware, const char *board, uint32_t firmwa
         firmware->unfit = FAULT_OTHER_ROBOT;
     } else if (params_init(&firmware->params).result != RESULT_OK || policy_selftest_of(firmware->params.candidate, &worst) != 0) {
         firmware->unfit = FAULT_SELFTEST;
+    } else if (store_load(firmware->params.candidate)) {
+        params_keep(&firmware->params); /* what was adapted before the power went off */
     }
     firmware->fault = firmware->unfit;
     firmware->state = safety_next(firmware->state, firmware->unfit == FAULT_NONE ? EVENT_BOOTED : EVENT_FAULT);
@@ -180,6 +183,7 @@ static void tell(struct firmware *firmware)
     }
     if (!adaptation->running) {
         firmware_release(firmware, safety_next(firmware->state, EVENT_DISARM));
+        (void)store_save(firmware->params.base); /* whoever is not there now finds it later */
     }
     message.told = adaptation->told;
     message.done = (uint8_t)!adaptation->running;

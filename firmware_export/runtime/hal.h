@@ -23,6 +23,14 @@ size_t hal_uart_read(uint8_t *data, size_t capacity);
 /* Sends a whole frame or nothing: 1 if it was taken, 0 if the line is full. Never waits. */
 int hal_uart_write(const uint8_t *data, size_t length);
 
+/* Memory that outlives a power cut, for parameters (store.h): how many bytes there are, which may be 0. */
+uint32_t hal_store_size(void);
+
+/* Bytes from and to that memory; at + length is at most hal_store_size(). A write may take milliseconds a byte, during
+ * which the board's own watchdog timer is to be fed; it is called without torque only. */
+void hal_store_read(uint32_t at, uint8_t *data, uint32_t length);
+void hal_store_write(uint32_t at, const uint8_t *data, uint32_t length);
+
 /* Returns once the robot stands at its start: at once where the operator has put it there. */
 void hal_episode_begin(uint32_t episode_seed);
 

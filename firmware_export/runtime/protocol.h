@@ -15,7 +15,7 @@
 
 #define PROTOCOL_MAJOR 1
 #define PROTOCOL_MINOR 0
-#define PROTOCOL_SCHEMA_HASH 0xF19C7F42UL
+#define PROTOCOL_SCHEMA_HASH 0xB6EEA9F3UL
 #define PROTOCOL_MAX_PAYLOAD 250
 #define PROTOCOL_CHUNK_FLOATS 16
 
@@ -31,6 +31,7 @@
 #define MSG_SELFTEST 0x14 /* to controller: Replays the policy's test vectors; detail: largest error as bits. */
 #define MSG_PARAMS_READ 0x15 /* to controller: Asks for PARAMS_VALUES: some of the base parameters. */
 #define MSG_PARAMS_VALUES 0x16 /* to host: Some of the base parameters. */
+#define MSG_PARAMS_STORE 0x17 /* to controller: Keeps the base parameters over power off, or forgets those kept. */
 #define MSG_ARM 0x20 /* to controller: IDLE to ARMED. */
 #define MSG_DISARM 0x21 /* to controller: To IDLE, unless in ESTOP; ends an episode, acknowledges a fault. */
 #define MSG_RUN 0x22 /* to controller: Runs one episode on the controller. Starts the watchdog. */
@@ -57,6 +58,7 @@
 #define LENGTH_SELFTEST (9)
 #define LENGTH_PARAMS_READ (13)
 #define LENGTH_PARAMS_VALUES (78)
+#define LENGTH_PARAMS_STORE (10)
 #define LENGTH_ARM (9)
 #define LENGTH_DISARM (9)
 #define LENGTH_RUN (25)
@@ -91,7 +93,8 @@ enum protocol_result {
     RESULT_SELFTEST_FAILED = 6,
     RESULT_OTHER_SCHEMA = 7,
     RESULT_ESTOPPED = 8,
-    RESULT_FAULTED = 9
+    RESULT_FAULTED = 9,
+    RESULT_NOT_STORED = 10
 };
 
 enum protocol_reason {
@@ -195,6 +198,10 @@ struct msg_params_values {
     uint32_t offset; /* index of the first */
     uint8_t used; /* how many of the values count */
     float values[16]; /* the parameters */
+};
+
+struct msg_params_store {
+    uint8_t keep; /* 1 to keep, 0 to forget */
 };
 
 struct msg_run {
@@ -543,6 +550,19 @@ static inline const uint8_t *msg_params_values_get(const uint8_t *p, struct msg_
     return p;
 }
 
+/* Fields of PARAMS_STORE, behind the header: both return where the payload ends. */
+static inline uint8_t *msg_params_store_put(uint8_t *p, const struct msg_params_store *m)
+{
+    p = put_u8(p, m->keep);
+    return p;
+}
+
+static inline const uint8_t *msg_params_store_get(const uint8_t *p, struct msg_params_store *m)
+{
+    p = get_u8(p, &m->keep);
+    return p;
+}
+
 /* Fields of RUN, behind the header: both return where the payload ends. */
 static inline uint8_t *msg_run_put(uint8_t *p, const struct msg_run *m)
 {
@@ -683,6 +703,7 @@ static inline unsigned protocol_command_length(uint8_t type)
     case MSG_COMMIT: return LENGTH_COMMIT;
     case MSG_SELFTEST: return LENGTH_SELFTEST;
     case MSG_PARAMS_READ: return LENGTH_PARAMS_READ;
+    case MSG_PARAMS_STORE: return LENGTH_PARAMS_STORE;
     case MSG_ARM: return LENGTH_ARM;
     case MSG_DISARM: return LENGTH_DISARM;
     case MSG_RUN: return LENGTH_RUN;

@@ -42,6 +42,7 @@ class BoardProcess:
         log: file for one JSON line per plant request, or None.
         paced: real time in place of lock-step.
         unplug_at: (EPISODE, TICK), "pull the cable" at that tick of the nth episode, counted from 1; or None.
+        store: file of what the board remembers over a power cut, or None: it forgets.
 
     Attributes:
         port: path of the serial port at which the firmware listens.
@@ -56,6 +57,7 @@ class BoardProcess:
         log: Path | None = None,
         paced: bool = False,
         unplug_at: tuple[int, int] | None = None,
+        store: Path | None = None,
     ) -> None:
         self._plant = plant
         self._n_sensors = len(spec.sensors)
@@ -70,6 +72,8 @@ class BoardProcess:
             command.append("--paced")
         if unplug_at is not None:
             command += ["--unplug-at", f"{unplug_at[0]}:{unplug_at[1]}"]
+        if store is not None:
+            command += ["--store", str(store)]
         try:
             if log is not None:
                 self._log = log.open("w", encoding="utf-8")

@@ -35,6 +35,7 @@ class VirtualRobot:
         log: file for one JSON line per plant request.
         paced: real time in place of lock-step.
         unplug_at: "EPISODE:TICK", the cable is pulled there.
+        store: file of what the board remembers over a power cut; without it, it forgets.
         command: the process to start; another one brings its own plant.
 
     Raises LinkError when the process does not come up in time, with its own words.
@@ -50,11 +51,12 @@ class VirtualRobot:
         log: Path | None = None,
         paced: bool = False,
         unplug_at: str | None = None,
+        store: Path | None = None,
         command: Sequence[str] = (sys.executable, "-m", "sim.virtual_robot"),
     ) -> None:
         words = [firmware] if isinstance(firmware, Path | str) else firmware
         self._command = [*command, "--robot", robot, "--seed", str(seed), "--firmware", *map(str, words)]
-        for option, value in (("--task", task), ("--log", log), ("--unplug-at", unplug_at)):
+        for option, value in (("--task", task), ("--log", log), ("--unplug-at", unplug_at), ("--store", store)):
             if value is not None:
                 self._command += [option, str(value)]
         if paced:

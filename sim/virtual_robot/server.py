@@ -43,6 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--log", type=Path, default=None, help="one JSON line per plant request goes here")
     parser.add_argument("--paced", action="store_true", help="real time in place of lock-step")
     parser.add_argument("--unplug-at", default=None, metavar="EPISODE:TICK", help="pull the cable there")
+    parser.add_argument("--store", type=Path, default=None, help="what the board remembers over a power cut")
     return parser
 
 
@@ -61,7 +62,13 @@ def run_server(make_plant: PlantMaker, arguments: Sequence[str] | None = None) -
         unplug_at = parse_unplug(options.unplug_at) if options.unplug_at else None
         plant = make_plant(spec, options.seed, options.task)
         with BoardProcess(
-            options.firmware, spec, plant, log=options.log, paced=options.paced, unplug_at=unplug_at
+            options.firmware,
+            spec,
+            plant,
+            log=options.log,
+            paced=options.paced,
+            unplug_at=unplug_at,
+            store=options.store,
         ) as board:
             print(json.dumps({"port": board.port}), flush=True)
             board.serve((sys.stdin.fileno(), woken))

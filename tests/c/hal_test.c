@@ -22,6 +22,22 @@ int hal_uart_write(const uint8_t *d, size_t n)
     hal.out_used += n;
     return 1;
 }
+static uint8_t memory[1 << 16];
+static uint32_t memory_size = sizeof memory;
+static long writes_left = -1; /* bytes that are still written before the power goes; -1: it does not */
+uint32_t hal_store_size(void) { return memory_size; }
+void hal_store_read(uint32_t at, uint8_t *d, uint32_t n) { memcpy(d, memory + at, n); }
+void hal_store_write(uint32_t at, const uint8_t *d, uint32_t n)
+{
+    uint32_t i;
+    for (i = 0; i < n && writes_left != 0; i++) {
+        memory[at + i] = d[i];
+        if (writes_left > 0) { writes_left--; }
+    }
+}
+void store_room(uint32_t size) { memory_size = size; }
+void store_cut(long after) { writes_left = after; }
+uint8_t *store_memory(void) { return memory; }
 void hal_episode_begin(uint32_t seed) { hal.seed = seed; }
 void boot(uint32_t now) { memset(&hal, 0, sizeof hal); hal.now = now; hal.torque = -1;
                           firmware_init(&firmware, "test board", 7, 8); }

@@ -17,7 +17,7 @@ from esmaml_robot.adaptation.hill_climb import HillClimb
 from esmaml_robot.bridge.controller import RobotController, theta_crc32
 from esmaml_robot.bridge.messages import Reason, State
 from esmaml_robot.deployment.autonomous import adapt_alone
-from esmaml_robot.errors import LinkLost
+from esmaml_robot.errors import LinkLost, SafetyStop
 from esmaml_robot.policy import Normaliser, Policy, PolicySpec
 from esmaml_robot.robot_spec import load_robot
 from firmware_export.build import build_firmware
@@ -114,6 +114,8 @@ def test_adaptation_on_the_chip_alone_ends_at_the_same_bits(built, board):
         controller.arm()
         theta = adapt_alone(controller, operator, 9, on_step=steps.append)
         assert controller.status().state is State.IDLE
+        with pytest.raises(SafetyStop, match="IDLE"):
+            controller.run_episode(100, 50, 0, 0.0)  # disarmed: nothing moves before somebody arms it
     state = operator.start(THETA, 9)
     for step in steps:
         assert step.record.valid, step.record.problem
@@ -123,6 +125,28 @@ def test_adaptation_on_the_chip_alone_ends_at_the_same_bits(built, board):
     result = operator.result(state)
     assert theta.tobytes() == result.params.tobytes()
     assert theta.tobytes() != THETA.tobytes()
+
+
+@pytest.mark.parametrize("name", ["host", "atmega328p"])
+def test_kept_parameters_outlive_a_power_cut(built, name, tmp_path):
+    def plug_in():
+        return VirtualRobot("rover_uno", built(name).command, seed=1, store=tmp_path / "memory")
+
+    other = np.random.default_rng(5).normal(size=LAYOUT.dimension).astype(np.float32)
+    with plug_in() as robot, RobotController.open(robot.port, SPEC, LAYOUT) as controller:
+        first = controller.connect()
+        assert controller.status().crc32 == theta_crc32(THETA)
+        controller.upload(other)
+        controller.store()
+    with plug_in() as robot, RobotController.open(robot.port, SPEC, LAYOUT) as controller:
+        assert controller.connect().boot_id != first.boot_id
+        assert controller.read_parameters().tobytes() == other.tobytes()
+        assert controller.selftest() <= 1e-5  # that of the policy compiled in
+        controller.store(keep=False)
+        assert controller.read_parameters().tobytes() == other.tobytes()  # in force until the power goes
+    with plug_in() as robot, RobotController.open(robot.port, SPEC, LAYOUT) as controller:
+        controller.connect()
+        assert controller.read_parameters().tobytes() == THETA.tobytes()
 
 
 def test_a_pulled_cable_releases_the_motors_in_time(built, board, tmp_path):

@@ -1,7 +1,7 @@
 /*
  * emulator.c - an Arduino Uno in simavr, its pins in a simulated world.
  *
- *   emulator IMAGE.elf --plant-fd N [--paced] [--unplug-at EPISODE:TICK]
+ *   emulator IMAGE.elf --plant-fd N [--paced] [--unplug-at EPISODE:TICK] [--store FILE]
  *
  * The chip runs the image that would be flashed, cycle by cycle. The UART is a pseudo-terminal (common/line.h). The
  * world (common/world.h) is wired to the pins as wiring.h says: it moves wheels, whose encoders give edges, and sets
@@ -13,6 +13,7 @@
  */
 #include <errno.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -27,6 +28,7 @@
 #include <simavr/sim_io.h>
 
 #include "line.h"
+#include "memory.h"
 #include "options.h"
 #include "wiring.h"
 #include "world.h"
@@ -40,6 +42,8 @@
 #define ADC_STEPS 1023u
 #define ENCODERS 2
 #define CLOSED_POLL_US 2000
+#define EEPROM_BYTES 1024u
+#define BOOT_COUNT 0x3FC /* where hal_avr.c keeps its count of boots */
 
 /* of the ATmega328P, as addresses of its data space */
 #define REGISTER_GPIOR0 0x3E
@@ -65,6 +69,8 @@ static struct board {
     int32_t at[ENCODERS];     /* where the edges given so far have taken the count */
     int32_t target[ENCODERS]; /* where the wheel is */
     avr_irq_t *analogue[8];
+
+    uint8_t eeprom[EEPROM_BYTES]; /* as of the last look at it */
 
     uint32_t seed; /* of the episode, as its bytes come */
     int32_t actuators[ROBOT_ACTUATORS];
@@ -269,24 +275,58 @@ static void wire_up(void)
     avr_cycle_timer_register(avr, START_CYCLES, give_edges, NULL);
 }
 
-/* The EEPROM of a chip that has been started before, as often as no other: boots are told apart by their number. */
-static void age_eeprom(void)
+/* The EEPROM as it was when the power went off last, from the file of --store. A new chip's count of boots begins
+ * anywhere, so that two of them are told apart. */
+static void fill_eeprom(void)
 {
-    uint8_t count[4];
-    struct timespec real;
-    uint32_t seed;
     avr_eeprom_desc_t part;
-    int i;
+    struct timespec real;
+    int i, fresh = 1;
 
-    clock_gettime(CLOCK_REALTIME, &real);
-    seed = (uint32_t)real.tv_sec ^ (uint32_t)real.tv_nsec << 2 ^ (uint32_t)getpid() << 16;
+    memory_open(board.options.store, board.eeprom, sizeof board.eeprom);
     for (i = 0; i < 4; i++) {
-        count[i] = (uint8_t)(seed >> (8 * i) & 0xFFu);
+        fresh = fresh && board.eeprom[BOOT_COUNT + i] == 0xFF;
     }
-    part.ee = count;
-    part.offset = 0x3FC; /* hal_avr.c keeps its count of boots there */
-    part.size = sizeof count;
+    clock_gettime(CLOCK_REALTIME, &real);
+    for (i = 0; fresh && i < 4; i++) {
+        const uint32_t seed = (uint32_t)real.tv_sec ^ (uint32_t)real.tv_nsec << 2 ^ (uint32_t)getpid() << 16;
+        board.eeprom[BOOT_COUNT + i] = (uint8_t)(seed >> (8 * i) & 0xFFu);
+    }
+    part.ee = board.eeprom;
+    part.offset = 0;
+    part.size = sizeof board.eeprom;
     avr_ioctl(board.avr, AVR_IOCTL_EEPROM_SET, &part);
+}
+
+/* What the chip has written since the last look goes to the file. */
+static void save_eeprom(void)
+{
+    uint8_t now[EEPROM_BYTES];
+    avr_eeprom_desc_t part;
+    uint32_t first = 0, last = sizeof now;
+
+    part.ee = now;
+    part.offset = 0;
+    part.size = sizeof now;
+    avr_ioctl(board.avr, AVR_IOCTL_EEPROM_GET, &part);
+    while (first < last && now[first] == board.eeprom[first]) {
+        first++;
+    }
+    while (last > first && now[last - 1] == board.eeprom[last - 1]) {
+        last--;
+    }
+    if (last > first) {
+        memcpy(board.eeprom + first, now + first, last - first);
+        memory_write(board.eeprom, first, last - first);
+    }
+}
+
+static volatile sig_atomic_t power_off;
+
+static void on_terminate(int number)
+{
+    (void)number;
+    power_off = 1;
 }
 
 static void sleep_not(avr_t *avr, avr_cycle_count_t cycles)
@@ -305,9 +345,11 @@ static void quiet(avr_t *avr, const int level, const char *format, va_list argum
 
 int main(int argc, char **argv)
 {
-    static const char usage[] = "usage: emulator IMAGE.elf --plant-fd N [--paced] [--unplug-at EPISODE:TICK]";
+    static const char usage[] = "usage: emulator IMAGE.elf --plant-fd N [--paced] [--unplug-at EPISODE:TICK] "
+                                "[--store FILE]";
     elf_firmware_t image;
     avr_cycle_count_t next = 0;
+    unsigned looks = 0;
 
     board.options = options_parse(argc, argv, 2, usage);
     board.world.fd = board.options.plant_fd;
@@ -327,7 +369,8 @@ int main(int argc, char **argv)
     board.avr->sleep = sleep_not;
     memcpy(board.actuators, robot_safe, sizeof board.actuators);
     wire_up();
-    age_eeprom();
+    fill_eeprom();
+    (void)signal(SIGTERM, on_terminate);
     world_request(&board.world, 'R', 0, 0, board.actuators, 0);
     show_sensors();
     board.heard_us = wall_us();
@@ -342,6 +385,12 @@ int main(int argc, char **argv)
             next = board.avr->cycle + PUMP_CYCLES;
             pump();
             keep_pace();
+            if (board.options.store != NULL && (power_off || ++looks % 100 == 0)) {
+                save_eeprom();
+            }
+            if (power_off) {
+                return 0;
+            }
         }
         if (board.line.fd < 0 && !board.torque_on && board.episodes > 0) {
             return 0; /* unplugged, and the motors are released */

@@ -195,6 +195,26 @@ int hal_uart_write(const uint8_t *data, size_t length)
     return 1;
 }
 
+/* The last four bytes of the EEPROM count boots. */
+uint32_t hal_store_size(void)
+{
+    return E2END + 1u - 4u;
+}
+
+void hal_store_read(uint32_t at, uint8_t *data, uint32_t length)
+{
+    eeprom_read_block(data, (const void *)(uint16_t)at, (size_t)length);
+}
+
+void hal_store_write(uint32_t at, const uint8_t *data, uint32_t length)
+{
+    uint32_t i;
+    for (i = 0; i < length; i++) { /* 3.4 ms each, but for bytes that are right already */
+        wdt_reset();
+        eeprom_update_byte((uint8_t *)(uint16_t)(at + i), data[i]);
+    }
+}
+
 /* Somebody has put the robot at its start, or is about to; wheels that stand say that it is there. The seed is for an
  * emulated world, which sees what is written to these two registers; a chip has no use for them. */
 void hal_episode_begin(uint32_t episode_seed)

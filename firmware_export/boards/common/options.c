@@ -8,7 +8,7 @@
 
 struct options options_parse(int argc, char **argv, int first, const char *usage)
 {
-    struct options options = {-1, 0, 0, 0};
+    struct options options = {-1, 0, 0, 0, NULL};
     int understood = 1;
     char rest;
     int i;
@@ -23,6 +23,8 @@ struct options options_parse(int argc, char **argv, int first, const char *usage
                    sscanf(value, "%u:%u%c", &options.unplug_episode, &options.unplug_tick, &rest) == 2 &&
                    options.unplug_episode > 0) {
             i++;
+        } else if (strcmp(argv[i], "--store") == 0 && i + 1 < argc) {
+            options.store = argv[++i];
         } else {
             understood = 0;
         }

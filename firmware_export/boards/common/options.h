@@ -1,5 +1,6 @@
 /*
- * options.h - what the program of a board is told: [--plant-fd N] [--paced] [--unplug-at EPISODE:TICK].
+ * options.h - what the program of a board is told: --plant-fd N [--paced] [--unplug-at EPISODE:TICK]
+ * [--store FILE].
  */
 #ifndef OPTIONS_H
 #define OPTIONS_H
@@ -9,6 +10,7 @@ struct options {
     int paced;               /* real time, and a world that always moves */
     unsigned unplug_episode; /* pull the cable in this episode, counted from 1; 0: never */
     unsigned unplug_tick;    /* at this control period of it */
+    const char *store;       /* file of what outlives a power cut; NULL: nothing does */
 };
 
 /* Arguments from `first` on; ends the program with `usage` when one is not understood or --plant-fd is missing. */

@@ -1,7 +1,7 @@
 /*
  * hal_host.c - the firmware as a Linux program.
  *
- *   firmware --plant-fd N [--paced] [--unplug-at EPISODE:TICK]
+ *   firmware --plant-fd N [--paced] [--unplug-at EPISODE:TICK] [--store FILE]
  *
  * The serial line is a pseudo-terminal (common/line.h), the physical world at the other end of the inherited socket N
  * (common/world.h), time is virtual or paced (virtual/lockstep.h).
@@ -15,6 +15,7 @@
 #include "hal.h"
 #include "line.h"
 #include "lockstep.h"
+#include "memory.h"
 #include "options.h"
 #include "world.h"
 
@@ -22,11 +23,14 @@
 #error "define FIRMWARE_ID, a 32-bit hash of the sources (firmware_export.build does)"
 #endif
 
+#define USAGE "usage: firmware --plant-fd N [--paced] [--unplug-at EPISODE:TICK] [--store FILE]"
+#define STORE_SIZE 65536u
 #define CLOSED_POLL_US 2000 /* a closed pty reports itself without pause: look again this often */
 
 static struct line line;
 static struct world world;
 static struct options options;
+static uint8_t store[STORE_SIZE];
 
 int hal_uart_write(const uint8_t *data, size_t length)
 {
@@ -36,6 +40,22 @@ int hal_uart_write(const uint8_t *data, size_t length)
 size_t hal_uart_read(uint8_t *data, size_t capacity)
 {
     return line_read(&line, data, capacity);
+}
+
+uint32_t hal_store_size(void)
+{
+    return STORE_SIZE;
+}
+
+void hal_store_read(uint32_t at, uint8_t *data, uint32_t length)
+{
+    memcpy(data, store + at, length);
+}
+
+void hal_store_write(uint32_t at, const uint8_t *data, uint32_t length)
+{
+    memcpy(store + at, data, length);
+    memory_write(store, at, length);
 }
 
 uint64_t board_wall_us(void)
@@ -92,8 +112,9 @@ int main(int argc, char **argv)
 {
     struct timespec real;
 
-    options = options_parse(argc, argv, 1, "usage: firmware --plant-fd N [--paced] [--unplug-at EPISODE:TICK]");
+    options = options_parse(argc, argv, 1, USAGE);
     world.fd = options.plant_fd;
+    memory_open(options.store, store, sizeof store);
     clock_gettime(CLOCK_REALTIME, &real);
     lockstep_start("host", (uint32_t)FIRMWARE_ID,
                    (uint32_t)real.tv_sec ^ ((uint32_t)real.tv_nsec << 2) ^ ((uint32_t)getpid() << 16), options.paced);

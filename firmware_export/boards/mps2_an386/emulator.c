@@ -22,8 +22,8 @@
 #include "record.h"
 #include "world.h"
 
-#define KEPT_ADDRESS "0x203fffc0" /* as in mps2_an386.ld */
-#define PACED_ADDRESS "0x203fffc4"
+#define KEPT_ADDRESS "0x203e0000" /* as in mps2_an386.ld */
+#define PACED_ADDRESS "0x203e0004"
 #define CLOSED_POLL_MS 2
 
 static struct board {

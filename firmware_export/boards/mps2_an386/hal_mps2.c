@@ -15,6 +15,7 @@
 
 #define RING_BYTES 1024u /* a power of two */
 #define BAUD 1000000u
+#define STORE_SIZE 65536u
 #define SEND_TRIES 100000u      /* a byte leaves within some hundred turns, or the line is broken */
 #define WORLD_LIMIT_US 10000000u /* a world that does not answer for so long is gone */
 
@@ -30,6 +31,7 @@ static volatile uint32_t milliseconds;
 __attribute__((section(".kept"))) static volatile struct {
     uint32_t boots;
     uint32_t paced;
+    uint8_t store[STORE_SIZE];
 } kept;
 
 /* ---- interrupts ---- */
@@ -96,6 +98,28 @@ size_t hal_uart_read(uint8_t *data, size_t capacity)
 int hal_uart_write(const uint8_t *data, size_t length)
 {
     return give(UART0, data, length);
+}
+
+/* Memory that a reset leaves alone: this board has no other. */
+uint32_t hal_store_size(void)
+{
+    return STORE_SIZE;
+}
+
+void hal_store_read(uint32_t at, uint8_t *data, uint32_t length)
+{
+    uint32_t i;
+    for (i = 0; i < length; i++) {
+        data[i] = kept.store[at + i];
+    }
+}
+
+void hal_store_write(uint32_t at, const uint8_t *data, uint32_t length)
+{
+    uint32_t i;
+    for (i = 0; i < length; i++) {
+        kept.store[at + i] = data[i];
+    }
 }
 
 /* ---- lockstep.h ---- */
