@@ -43,22 +43,42 @@ class ControllerInfo:
     session_before: int
 
 
+def controller_info(reply: dict[str, Any]) -> ControllerInfo:
+    """Out of the fields of HELLO_REPLY."""
+    return ControllerInfo(
+        board=reply["board"],
+        firmware_id=reply["firmware_id"],
+        boot_id=reply["boot_id"],
+        spec_hash=reply["spec_hash"],
+        layout_hash=reply["layout_hash"],
+        policy_hash=reply["policy_hash"],
+        state=State(reply["state"]),
+        n_parameters=reply["n_parameters"],
+        control_period_us=reply["control_period_us"],
+        session_before=reply["current_session"],
+    )
+
+
 class Link:
     """Messages over a transport, for one robot and one policy architecture.
+
+    Args:
+        spec, policy: what the controller must have been built for. With None it may be any; telemetry, whose length
+            the robot decides, is then dropped.
 
     Attributes:
         info: the controller, after `connect`.
         other: frames received that belong to another session, or that nobody waited for.
     """
 
-    def __init__(self, transport: Transport, spec: RobotSpec, policy: PolicySpec) -> None:
+    def __init__(self, transport: Transport, spec: RobotSpec | None, policy: PolicySpec | None) -> None:
         self.transport = transport
         self.spec = spec
         self.policy = policy
         self.info: ControllerInfo | None = None
         self.session = 0
         self.other = 0
-        self._codec = Codec.for_robot(spec)
+        self._codec = Codec(0, 0) if spec is None else Codec.for_robot(spec)
         self._decoder = FrameDecoder()
         self._frames: deque[Frame] = deque()
         self._sequence = 0
@@ -219,24 +239,14 @@ class Link:
         ours, theirs = PROTOCOL_VERSION[0], reply["protocol_major"]
         match("protocol version", f"{ours}.x", f"{theirs}.x", flash)
         match("message schema", f"{SCHEMA_HASH:08x}", f"{reply['schema']:08x}", flash)
-        robot = f"The firmware is not for this file of robot {self.spec.name!r}: choose its robot, or flash again."
-        match("spec_hash (robot)", self.spec.spec_hash, reply["spec_hash"], robot)
-        layout = f"This program's policy is a {self.policy.describe()}: build and flash firmware for it."
-        match("layout_hash (policy architecture)", self.policy.layout_hash, reply["layout_hash"], layout)
-        match("number of parameters", str(self.policy.dimension), str(reply["n_parameters"]), layout)
-        state = reply["state"]
-        return ControllerInfo(
-            board=reply["board"],
-            firmware_id=reply["firmware_id"],
-            boot_id=reply["boot_id"],
-            spec_hash=reply["spec_hash"],
-            layout_hash=reply["layout_hash"],
-            policy_hash=reply["policy_hash"],
-            state=State(state),
-            n_parameters=reply["n_parameters"],
-            control_period_us=reply["control_period_us"],
-            session_before=reply["current_session"],
-        )
+        if self.spec is not None:
+            robot = f"The firmware is not for this file of robot {self.spec.name!r}: choose its robot, or flash again."
+            match("spec_hash (robot)", self.spec.spec_hash, reply["spec_hash"], robot)
+        if self.policy is not None:
+            layout = f"This program's policy is a {self.policy.describe()}: build and flash firmware for it."
+            match("layout_hash (policy architecture)", self.policy.layout_hash, reply["layout_hash"], layout)
+            match("number of parameters", str(self.policy.dimension), str(reply["n_parameters"]), layout)
+        return controller_info(reply)
 
 
 def _is_busy(frame: Frame) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,6 +16,7 @@ from ..adaptation.base import Adapted
 from ..bridge.controller import RobotController
 from ..bridge.episode import EpisodeRecord
 from ..checkpoint import RunFolder
+from ..deployment.autonomous import run_alone
 from ..deployment.session import AdaptationSession, SessionConfig
 from ..errors import ConfigError, SafetyStop
 from ..robot_spec import RobotSpec
@@ -22,6 +24,13 @@ from .common import check_interface, err, guarded, print_json, progress_bar, rob
 from .ports import parse_sim_port, real_port
 
 SESSIONS = "adapted"
+
+
+class Mode(StrEnum):
+    """Who runs the operator: this program, an episode at a time; or the controller, with or without this program."""
+
+    ON_BOARD = "on-board"
+    ALONE = "alone"
 
 
 @dataclass
@@ -76,6 +85,7 @@ def adapt_on_robot(
     *,
     name: str,
     seed: int,
+    mode: Mode = Mode.ON_BOARD,
     resume: bool = False,
     assume_yes: bool = False,
     robot_file: str | None = None,
@@ -84,6 +94,11 @@ def adapt_on_robot(
     checkpoint = RunFolder(run).newest()
     check_interface(checkpoint.config, spec.spec_hash, f"robot {spec.name}")
     virtual = parse_sim_port(port) is not None
+    if mode is Mode.ALONE and not virtual and spec.episode.reset == "operator":
+        raise ConfigError(
+            f"robot {spec.name} has to be carried back to its start after each episode (episode.reset: operator), and "
+            "a controller alone cannot know when it is there; use --mode on-board."
+        )
     policy = checkpoint.policy
     config = SessionConfig(checkpoint.config.adaptation, seed, policy.policy_hash, spec.spec_hash)
     folder = run / SESSIONS / name
@@ -103,7 +118,7 @@ def adapt_on_robot(
             ask_before_motion=not (virtual or assume_yes),
             ask_reset=not virtual and spec.episode.reset == "operator",
         )
-        adapted = session.run(robot, person)
+        adapted = run_alone(session, robot, person) if mode is Mode.ALONE else session.run(robot, person)
     return AdaptOutcome(adapted, folder, person.records)
 
 
@@ -116,6 +131,13 @@ def adapt(
     ] = None,
     name: Annotated[str, typer.Option(help="Name of this session; its folder is RUN/adapted/NAME.")] = "robot",
     seed: Annotated[int, typer.Option(help="Seed of the operator's candidates.", min=0)] = 0,
+    mode: Annotated[
+        Mode,
+        typer.Option(
+            help="on-board: the controller runs episodes, this program the operator. alone: the controller runs both, "
+            "and keeps the result when the power goes."
+        ),
+    ] = Mode.ON_BOARD,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a session that was cut short.")] = False,
     assume_yes: Annotated[bool, typer.Option("--yes", help="Do not ask before the robot is armed.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
@@ -128,7 +150,7 @@ def adapt(
         raise ConfigError(f"--name {name!r}: a plain word is needed, it becomes a folder")
     spec, robot_file = robot_of(run, robot)
     outcome = adapt_on_robot(
-        run, spec, port, name=name, seed=seed, resume=resume, assume_yes=assume_yes, robot_file=robot_file
+        run, spec, port, name=name, seed=seed, mode=mode, resume=resume, assume_yes=assume_yes, robot_file=robot_file
     )
     result: dict[str, Any] = {
         "session": str(outcome.folder),

@@ -11,6 +11,7 @@ from .evaluate import evaluate
 from .export import export
 from .info import info
 from .play import play
+from .robot import app as robot
 from .tasks import tasks
 from .train import train
 
@@ -28,6 +29,7 @@ app.command(name="eval")(evaluate)
 app.add_typer(baselines, name="baseline")
 app.command()(adapt)
 app.command()(export)
+app.add_typer(robot, name="robot")
 app.command()(play)
 app.command()(tasks)
 app.command()(demo)

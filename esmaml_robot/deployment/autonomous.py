@@ -14,11 +14,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from ..adaptation.base import Adapted
 from ..adaptation.hill_climb import HillClimb
 from ..bridge.controller import RobotController, theta_crc32, to_telemetry
 from ..bridge.episode import EpisodeRecord, Recorder
 from ..bridge.messages import Flag, Reason
-from ..errors import ConfigError, LinkError, LinkTimeout, SafetyStop
+from ..errors import CheckpointError, ConfigError, LinkError, LinkTimeout, SafetyStop
+from .session import AdaptationSession, Person
+from .telemetry import TelemetryLog
 
 F32 = npt.NDArray[np.float32]
 
@@ -111,3 +114,46 @@ def _listen(robot: RobotController, episode_id: int, on_step: Callable[[Step], N
                 on_step(Step(record, told, float(pivot), float(sigma)))
             if frame.values["done"]:
                 return int(frame.values["crc32"])
+
+
+def run_alone(session: AdaptationSession, robot: RobotController, person: Person) -> Adapted:
+    """An adaptation session in which the operator runs on the controller; returns its result, which is also saved.
+
+    The same operator runs here beside it, on the returns that the controller reports: both must come to the same bits.
+    Such a session is not resumed, for the controller may have gone on without us; its parameters can be read back.
+
+    Raises:
+        ConfigError: the operator is not one that the controller has.
+        CheckpointError: the session has episodes already.
+        SafetyStop, LinkError: as `adapt_alone`; also where the two come to different parameters.
+    """
+    operator = check_operator(session.operator)
+    if session.journaled():
+        raise CheckpointError(
+            f"{session.folder}: an adaptation on the controller alone is not resumed; choose another --name."
+        )
+    state = operator.start(session.policy.theta, session.config.seed)
+    robot.selftest()
+    robot.upload(session.policy.theta)
+    person.before_motion()
+    robot.disarm()  # acknowledges what an earlier session left, now that somebody looked
+    robot.arm()
+    with TelemetryLog(session.folder / "telemetry.mcap", session.spec) as telemetry:
+
+        def note(step: Step) -> None:
+            nonlocal state
+            index = step.told - 1
+            telemetry.write(index, step.record)
+            session.note(operator.ask(state), step.record, index)
+            state = operator.tell(state, np.array([step.record.return_], np.float32))
+            person.after_episode(index, operator.episodes, step.record, step.pivot)
+
+        theta = adapt_alone(robot, operator, session.config.seed, on_step=note)
+    adapted = operator.result(state)
+    if adapted.params.tobytes() != theta.tobytes():
+        raise LinkError(
+            f"{robot.port}: the controller came to other parameters than the same operator here does from the same "
+            "returns; build and flash the firmware with this version."
+        )
+    session.save(adapted)
+    return adapted

@@ -110,13 +110,13 @@ class AdaptationSession:
                 f"{self.journal_file} was made with other settings ({', '.join(different)}); resume it with its own, "
                 "or choose another --name."
             )
-        self._operator: Operator = config.operator.build()
+        self.operator: Operator = config.operator.build()
 
     @property
     def episodes_total(self) -> int:
-        return self._operator.episodes
+        return self.operator.episodes
 
-    def _journaled(self) -> list[dict[str, Any]]:
+    def journaled(self) -> list[dict[str, Any]]:
         return [r for r in self.journal.records if r["kind"] == "episode"]
 
     def run(self, robot: Robot, person: Person) -> Adapted:
@@ -126,8 +126,8 @@ class AdaptationSession:
             SafetyStop: an episode stayed invalid MAX_REPEATS times, or the person stopped.
             LinkError: the link broke; the journal keeps every whole episode.
         """
-        operator = self._operator
-        told = [r for r in self._journaled() if r["valid"]]
+        operator = self.operator
+        told = [r for r in self.journaled() if r["valid"]]
         state = operator.start(self.policy.theta, self.config.seed)
         on_robot: F32 | None = None
         last: Proposals | None = None
@@ -166,7 +166,7 @@ class AdaptationSession:
                 if armed:
                     robot.disarm()
         adapted = operator.result(state)
-        self._save(adapted)
+        self.save(adapted)
         return adapted
 
     def _episode(
@@ -180,27 +180,12 @@ class AdaptationSession:
     ) -> EpisodeRecord:
         for attempt in range(MAX_REPEATS):
             person.before_episode(index, self.episodes_total)
-            episode_id = len(self._journaled())
+            episode_id = len(self.journaled())
             uploaded = _is_uploaded(candidate)
             direction = (0, 0.0) if uploaded else (int(candidate.seeds[0]), float(candidate.sigmas[0]))
             record = robot.run_episode(episode_id, int(candidate.episode_seeds[0]), *direction)
             telemetry.write(episode_id, record)
-            self.journal.append(
-                {
-                    "kind": "episode",
-                    "index": index,
-                    "attempt": attempt,
-                    "episode_seed": int(candidate.episode_seeds[0]),
-                    "direction_seed": int(candidate.seeds[0]),
-                    "sigma": float(candidate.sigmas[0]),
-                    "uploaded": uploaded,
-                    "return": record.return_ if record.valid else None,
-                    "steps": record.steps,
-                    "valid": record.valid,
-                    "reason": record.reason.name.lower() if record.reason is not None else "lost",
-                    "problem": record.problem,
-                }
-            )
+            self.note(candidate, record, index, attempt)
             if record.valid:
                 person.after_episode(index, self.episodes_total, record, max(best, record.return_))
                 return record
@@ -209,7 +194,27 @@ class AdaptationSession:
             "look at the robot and the cable, then go on with --resume."
         )
 
-    def _save(self, adapted: Adapted) -> None:
+    def note(self, candidate: Proposals, record: EpisodeRecord, index: int, attempt: int = 0) -> None:
+        """An episode into the journal, and to the disk."""
+        self.journal.append(
+            {
+                "kind": "episode",
+                "index": index,
+                "attempt": attempt,
+                "episode_seed": int(candidate.episode_seeds[0]),
+                "direction_seed": int(candidate.seeds[0]),
+                "sigma": float(candidate.sigmas[0]),
+                "uploaded": _is_uploaded(candidate),
+                "return": record.return_ if record.valid else None,
+                "steps": record.steps,
+                "valid": record.valid,
+                "reason": record.reason.name.lower() if record.reason is not None else "lost",
+                "problem": record.problem,
+            }
+        )
+
+    def save(self, adapted: Adapted) -> None:
+        """The adapted policy into the folder, and the end of the session into the journal."""
         origin = self.config.to_json() | {"kind": "adapted"}
         origin |= {"estimate": adapted.estimate, "episodes": adapted.episodes}
         policy = Policy(self.policy.spec, adapted.params, self.policy.normaliser)
@@ -222,7 +227,7 @@ class AdaptationSession:
                     "policy_hash": policy.policy_hash,
                     "estimate": adapted.estimate,
                     "episodes": adapted.episodes,
-                    "invalid": sum(not r["valid"] for r in self._journaled()),
+                    "invalid": sum(not r["valid"] for r in self.journaled()),
                 }
             )
 

@@ -90,6 +90,62 @@ def test_unplugging_in_mid_episode_releases_and_resume_ends_at_the_same_paramete
     assert calm.tobytes() == again.tobytes()
 
 
+def test_on_board_and_alone_end_at_the_same_parameters_on_every_board(esmaml, make_run, tmp_path):
+    run = make_run(tmp_path / "run")
+    thetas, returns = {}, {}
+    for board, mode in (("host", "on-board"), ("host", "alone"), ("mps2_an386", "on-board"), ("mps2_an386", "alone")):
+        name = f"{board}_{mode}"
+        port = f"sim://rover_uno?seed=2&board={board}"
+        done = esmaml("adapt", run, "--port", port, "--mode", mode, "--name", name, "--seed", OPERATOR_SEED, "--json")
+        returns[name] = json.loads(done.stdout)["returns"]
+        thetas[name] = load_policy(run / "adapted" / name / "adapted.safetensors").policy.theta.tobytes()
+    assert len(set(thetas.values())) == 1
+    assert len({tuple(r) for r in returns.values()}) == 1
+    assert len(returns["host_alone"]) == 21
+    journals = [read_journal(run / "adapted" / name / "journal") for name in ("host_on-board", "host_alone")]
+    assert journals[0] == journals[1]
+    again = esmaml(
+        "adapt",
+        run,
+        "--port",
+        port,
+        "--mode",
+        "alone",
+        "--name",
+        name,
+        "--seed",
+        OPERATOR_SEED,
+        "--resume",
+        check=False,
+    )
+    assert again.returncode == 3
+    assert "is not resumed" in again.stderr
+
+
+def test_the_emulated_uno_adapts_alone(esmaml, make_run, tmp_path):
+    run = make_run(tmp_path / "run", operator=OperatorConfig(queries=2, sigma=0.15, shrink=0.8))
+    thetas = []
+    for board, mode in (("host", "on-board"), ("atmega328p", "on-board"), ("atmega328p", "alone")):
+        port = f"sim://rover_uno?seed=2&board={board}"
+        esmaml("adapt", run, "--port", port, "--mode", mode, "--name", f"{board}_{mode}", "--seed", OPERATOR_SEED)
+        thetas.append(load_policy(run / "adapted" / f"{board}_{mode}" / "adapted.safetensors").policy.theta.tobytes())
+    assert len(set(thetas)) == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "port", "words"),
+    [
+        ({"operator": OperatorConfig(name="es_gradient", queries=4)}, "sim://rover_uno?seed=2", "hill climbing with"),
+        ({}, "/dev/null", "carried back to its start"),
+    ],
+)
+def test_what_a_controller_alone_cannot_do_is_refused(esmaml, make_run, tmp_path, settings, port, words):
+    run = make_run(tmp_path / "run", **settings)
+    refused = esmaml("adapt", run, "--port", port, "--mode", "alone", check=False)
+    assert refused.returncode == 2
+    assert words in refused.stderr
+
+
 def test_a_session_is_not_overwritten(esmaml, make_run, tmp_path):
     run = make_run(tmp_path / "run")
     esmaml("adapt", run, "--port", "sim://rover_uno?seed=1")

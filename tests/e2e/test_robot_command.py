@@ -1,0 +1,85 @@
+"""`esmaml robot`: what a person asks of a controller that is plugged in, without a run folder."""
+
+import json
+
+import numpy as np
+import pytest
+
+from esmaml_robot.checkpoint import RunFolder
+from esmaml_robot.robot_spec import load_robot
+from firmware_export.build import build_firmware
+from firmware_export.policy_c import write_policy_c
+from firmware_export.robot_c import write_robot_c
+from sim.virtual_robot.launcher import VirtualRobot
+
+SPEC = load_robot("rover_uno")
+
+
+@pytest.fixture(scope="module")
+def plugged_in(make_run, tmp_path_factory):
+    """A robot on the desk: its port, and the policy in it."""
+    folder = tmp_path_factory.mktemp("desk")
+    policy = RunFolder(make_run(folder / "run")).newest().policy
+    write_policy_c(policy, SPEC, folder)
+    write_robot_c(SPEC, folder)
+    firmware = build_firmware("mps2_an386", SPEC, folder, folder / "firmware")
+    with VirtualRobot("rover_uno", firmware.command, seed=1) as robot:
+        yield robot.port, policy
+
+
+def asked(esmaml, command, port, *more):
+    return json.loads(esmaml("robot", command, "--port", port, "--json", *more).stdout)
+
+
+def test_who_is_there(esmaml, plugged_in):
+    port, policy = plugged_in
+    found = asked(esmaml, "info", port)
+    assert (found["board"], found["robot"], found["state"]) == ("mps2_an386", "rover_uno", "IDLE")
+    assert found["policy_hash"] == policy.policy_hash
+    assert (found["parameters"], found["control_rate_hz"]) == (42, 10.0)
+    assert "rover_uno" in esmaml("robot", "info", "--port", port).stdout
+
+
+def test_self_test_status_and_parameters(esmaml, plugged_in, tmp_path):
+    port, policy = plugged_in
+    assert asked(esmaml, "selftest", port)["largest_error"] <= 1e-5
+    status = asked(esmaml, "status", port)
+    assert (status["state"], status["fault"], status["bad_frames"]) == ("IDLE", "NONE", 0)
+    shown = asked(esmaml, "params", port, "--save", tmp_path / "theta.npy")
+    assert np.float32(shown["parameters"]).tobytes() == policy.theta.tobytes()
+    assert np.load(tmp_path / "theta.npy").tobytes() == policy.theta.tobytes()
+    assert asked(esmaml, "params", port, "--keep")["kept"]
+    assert asked(esmaml, "params", port, "--forget")["forgotten"]
+
+
+def test_emergency_stop_latches_until_somebody_clears_it(esmaml, plugged_in):
+    port, _ = plugged_in
+    esmaml("robot", "estop", "--port", port)
+    assert asked(esmaml, "info", port)["state"] == "ESTOP"
+    refused = esmaml("robot", "stop", "--port", port, check=False)
+    assert refused.returncode == 7
+    assert "emergency stop is latched" in refused.stderr
+    esmaml("robot", "clear-estop", "--port", port)
+    assert asked(esmaml, "info", port)["state"] == "IDLE"
+    esmaml("robot", "stop", "--port", port)
+
+
+def test_round_trips(esmaml, plugged_in):
+    port, _ = plugged_in
+    times = asked(esmaml, "latency", port, "--count", "200")
+    assert (times["asked"], times["lost"]) == (200, 0)
+    assert 0 < times["p50_us"] <= times["p99_us"] <= times["p100_us"]
+
+
+def test_a_virtual_robot_needs_a_policy(esmaml, make_run, tmp_path):
+    refused = esmaml("robot", "info", "--port", "sim://rover_uno", check=False)
+    assert refused.returncode == 2
+    assert "needs --run" in refused.stderr
+    run = make_run(tmp_path / "run")
+    assert asked(esmaml, "info", "sim://rover_uno?seed=3", "--run", run)["board"] == "host"
+
+
+def test_nobody_at_the_port(esmaml, tmp_path):
+    refused = esmaml("robot", "info", "--port", tmp_path / "ttyNone", check=False)
+    assert refused.returncode == 6
+    assert "there is no such port" in refused.stderr
