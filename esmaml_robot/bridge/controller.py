@@ -24,7 +24,7 @@ import numpy as np
 from ..errors import EsmamlError, LinkError, PolicyError
 from ..policy import PolicySpec, check_theta
 from ..robot_spec import RobotSpec
-from ..signals import F32, Signals
+from ..signals import F32, I32, Signals
 from .episode import EpisodeRecord, Recorder, Telemetry
 from .link import CONNECT_SECONDS, RETRY_SECONDS, ControllerInfo, Link
 from .messages import CHUNK_FLOATS, Fault, Flag, Frame, State
@@ -204,6 +204,29 @@ class RobotController:
             self.stop_quietly()
             raise
 
+    def run_hosted(self, episode_id: int, episode_seed: int, act: Callable[[int, I32], I32]) -> EpisodeRecord:
+        """Run one episode whose actions come from this program.
+
+        Args:
+            episode_id, episode_seed: as `run_episode`.
+            act: control period and sensor counts (n_sensors,) to actuator counts (n_actuators,); it has about a control
+                period's time. An exception out of it ends the episode.
+
+        Returns:
+            The record; invalid also where too many actions came too late.
+        """
+        sequence = self.link.next_sequence()
+        command = self.link.frame("run_hosted", sequence, episode_id=episode_id, episode_seed=episode_seed)
+        recorder = Recorder(self.signals, episode_id)
+        frame = self._start(command, sequence, episode_id)
+        try:
+            return self._follow(recorder, frame, None, act)
+        except LinkError:
+            raise
+        except BaseException:
+            self.stop_quietly()
+            raise
+
     def _start(self, command: bytes, sequence: int, episode_id: int) -> Frame | None:
         """Send RUN until the episode runs. Returns its first frame if that came in place of a lost ACK."""
         for wait in RETRY_SECONDS:
@@ -218,7 +241,11 @@ class RobotController:
         raise self.link.silence("run")
 
     def _follow(
-        self, recorder: Recorder, frame: Frame | None, on_telemetry: Callable[[Telemetry], None] | None
+        self,
+        recorder: Recorder,
+        frame: Frame | None,
+        on_telemetry: Callable[[Telemetry], None] | None,
+        act: Callable[[int, I32], I32] | None = None,
     ) -> EpisodeRecord:
         link, episode_id = self.link, recorder.episode_id
         patience = self.spec.watchdog.release_ms / 1000.0 + self.spec.control_period_s + _GRACE_SECONDS
@@ -229,12 +256,16 @@ class RobotController:
                 return self._after_silence(recorder, patience)
             if frame.name == "telemetry" and frame.values["episode_id"] == episode_id:
                 tick = frame.values["tick"]
-                if not frame.values["flags"] & Flag.FINAL:
+                if act is None and not frame.values["flags"] & Flag.FINAL:
                     link.send("keep_alive", episode_id=episode_id, tick=tick)
                 record = to_telemetry(frame)
                 recorder.add(record)
                 if on_telemetry is not None:
                     on_telemetry(record)
+            elif act is not None and frame.name == "sensed" and frame.values["episode_id"] == episode_id:
+                tick = frame.values["tick"]
+                wanted = act(tick, np.array(frame.values["sensors"], dtype=np.int32))
+                link.send("action", episode_id=episode_id, tick=tick, actuators=wanted.tolist())
             elif frame.name == "episode_end" and frame.values["episode_id"] == episode_id:
                 return recorder.finish(frame.values)
             frame = None

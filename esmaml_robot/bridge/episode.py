@@ -16,6 +16,10 @@ I32 = npt.NDArray[np.int32]
 I64 = npt.NDArray[np.int64]
 
 
+#: Of an episode's control periods, those in which a late action does not yet make it another episode.
+LATE_SHARE = 0.02
+
+
 @dataclass(frozen=True)
 class Telemetry:
     """One control period: counts as read, counts as applied from then on, controller's clock (wraps)."""
@@ -89,6 +93,9 @@ class Recorder:
             return self.gap
         if len(self.rows) != end["steps"] + 1:
             return f"{len(self.rows)} telemetry records came for {end['steps']} control periods"
+        late = sum(bool(r.flags & Flag.LATE) for r in self.rows)
+        if late > LATE_SHARE * len(self.rows):
+            return f"{late} of {len(self.rows)} actions of this program came later than their control period"
         sensors = np.array([r.sensors for r in self.rows], dtype=np.int32)
         commands = np.array([r.actuators for r in self.rows], dtype=np.int32)
         ours = episode_return(self.signals, sensors, commands, aborted=reason is Reason.ABORTED)

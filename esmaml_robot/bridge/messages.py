@@ -81,6 +81,7 @@ class Flag(IntFlag):
     HELD = 4  # first stage of the watchdog
     RELEASED = 8  # actuators at their safe values, torque off
     FINAL = 16  # the last record of the episode
+    LATE = 32  # the host's action did not come within the control period; the last one stayed
 
 
 Direction = Literal["to_controller", "to_host"]
@@ -218,6 +219,14 @@ MESSAGES = (
         Field("sigma", "f32", "standard deviation of a step in each parameter"),
         Field("shrink", "f32", "by which sigma is multiplied with each step taken, in (0, 1]"),
     )),
+    Message(0x28, "run_hosted", "to_controller", "Runs one episode whose actions come from the host.", (
+        _EPISODE, Field("episode_seed", "u32", "what varies between episodes (start position)"),
+    )),
+    Message(0x29, "action", "to_controller", "A motion command. Feeds the watchdog, if it is the one waited for.", (
+        _EPISODE,
+        Field("tick", "u16", "control period that it is for", "control periods"),
+        Field("actuators", "i32", "wanted; the controller clips them and limits their rate", "counts", "N_ACTUATORS"),
+    )),
     Message(0x30, "telemetry", "to_host", "One control period of an episode.", (
         _EPISODE, _TICK,
         Field("flags", "u8", "Flag"),
@@ -230,6 +239,10 @@ MESSAGES = (
         Field("steps", "u16", "control periods run", "control periods"),
         Field("episode_return", "f32", "sum of rewards"),
         Field("abort_index", "u8", "1 + index of the abort condition, or 0"),
+    )),
+    Message(0x33, "sensed", "to_host", "Asks for the ACTION of a control period that has begun.", (
+        _EPISODE, _TICK,
+        Field("sensors", "i32", "as read at this tick", "counts", "N_SENSORS"),
     )),
     Message(0x32, "adaptation", "to_host", "After each episode of ADAPT.", (
         Field("told", "u16", "episodes that the operator has been told of"),

@@ -17,6 +17,7 @@ from ..bridge.controller import RobotController
 from ..bridge.episode import EpisodeRecord
 from ..checkpoint import RunFolder
 from ..deployment.autonomous import run_alone
+from ..deployment.hosted import HostedRobot
 from ..deployment.session import AdaptationSession, SessionConfig
 from ..errors import ConfigError, SafetyStop
 from ..robot_spec import RobotSpec
@@ -27,10 +28,11 @@ SESSIONS = "adapted"
 
 
 class Mode(StrEnum):
-    """Who runs the operator: this program, an episode at a time; or the controller, with or without this program."""
+    """Who runs what: the controller the policy and this program the operator, the controller both, or this program."""
 
     ON_BOARD = "on-board"
     ALONE = "alone"
+    HOST = "host"
 
 
 @dataclass
@@ -118,7 +120,10 @@ def adapt_on_robot(
             ask_before_motion=not (virtual or assume_yes),
             ask_reset=not virtual and spec.episode.reset == "operator",
         )
-        adapted = run_alone(session, robot, person) if mode is Mode.ALONE else session.run(robot, person)
+        if mode is Mode.ALONE:
+            adapted = run_alone(session, robot, person)
+        else:
+            adapted = session.run(HostedRobot(robot, policy) if mode is Mode.HOST else robot, person)
     return AdaptOutcome(adapted, folder, person.records)
 
 
@@ -135,7 +140,7 @@ def adapt(
         Mode,
         typer.Option(
             help="on-board: the controller runs episodes, this program the operator. alone: the controller runs both, "
-            "and keeps the result when the power goes."
+            "and keeps the result when the power goes. host: this program runs both; the controller senses and drives."
         ),
     ] = Mode.ON_BOARD,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a session that was cut short.")] = False,

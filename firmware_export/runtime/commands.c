@@ -201,6 +201,34 @@ static struct params_outcome run(struct firmware *firmware, const uint8_t *field
     return made;
 }
 
+static struct params_outcome run_hosted(struct firmware *firmware, const uint8_t *fields)
+{
+    struct params_outcome made = {RESULT_OK, 0};
+    struct msg_run_hosted message;
+
+    (void)msg_run_hosted_get(fields, &message);
+    if (may_run(firmware, &made)) {
+        firmware->adaptation.running = 0;
+        firmware_begin_episode(firmware, message.episode_id, message.episode_seed);
+        firmware->hosted = 1;
+    }
+    return made;
+}
+
+/* Latest wins, no answer: the record of the control period is one. */
+static void action(struct firmware *firmware, const uint8_t *fields)
+{
+    struct msg_action message;
+
+    (void)msg_action_get(fields, &message);
+    if (firmware->state != STATE_RUN || !firmware->hosted || !firmware->awaits ||
+        message.episode_id != firmware->episode.id || message.tick != firmware->episode.tick) {
+        firmware->stale++;
+        return;
+    }
+    firmware_action(firmware, message.actuators);
+}
+
 static struct params_outcome adapt(struct firmware *firmware, const uint8_t *fields)
 {
     struct params_outcome made;
@@ -286,7 +314,7 @@ static void keep_alive(struct firmware *firmware, const uint8_t *fields)
 
     (void)msg_keep_alive_get(fields, &message);
     if (message.episode_id != firmware->episode.id || !firmware->episode.begun ||
-        message.tick > firmware->episode.tick || message.tick < firmware->alive_tick) {
+        message.tick > firmware->episode.tick || message.tick < firmware->alive_tick || firmware->hosted) {
         firmware->stale++;
         return;
     }
@@ -310,6 +338,8 @@ static struct params_outcome carry_out(struct firmware *firmware, uint8_t type, 
         return change_state(firmware, EVENT_DISARM, REASON_DISARMED);
     case MSG_RUN:
         return run(firmware, fields);
+    case MSG_RUN_HOSTED:
+        return run_hosted(firmware, fields);
     case MSG_ADAPT:
         return adapt(firmware, fields);
     case MSG_STOP:
@@ -369,6 +399,10 @@ void firmware_command(struct firmware *firmware, const uint8_t *payload, size_t 
     }
     if (header.type == MSG_PARAMS_READ) {
         send_parameters(firmware, fields);
+        return;
+    }
+    if (header.type == MSG_ACTION) {
+        action(firmware, fields);
         return;
     }
     if (header.type == MSG_KEEP_ALIVE) {

@@ -68,7 +68,24 @@ static uint8_t act(struct episode *episode, const float *parameters)
     return 1;
 }
 
-enum episode_outcome episode_tick(struct episode *episode, const float *parameters, const int32_t *sensors)
+void episode_command(struct episode *episode, const int32_t *wanted)
+{
+    int32_t clipped[ROBOT_ACTUATORS];
+    int32_t command[ROBOT_ACTUATORS];
+
+    memcpy(clipped, wanted, sizeof clipped);
+    robot_clip(clipped);
+    robot_limit(clipped, episode->command, command);
+    if (memcmp(clipped, wanted, sizeof clipped) != 0) {
+        episode->flags = (uint8_t)(episode->flags | FLAG_CLIPPED);
+    }
+    if (memcmp(command, clipped, sizeof command) != 0) {
+        episode->flags = (uint8_t)(episode->flags | FLAG_RATE_LIMITED);
+    }
+    memcpy(episode->command, command, sizeof episode->command);
+}
+
+enum episode_outcome episode_sense(struct episode *episode, const int32_t *sensors)
 {
     float previous_si[ROBOT_SENSORS];
 
@@ -89,8 +106,15 @@ enum episode_outcome episode_tick(struct episode *episode, const float *paramete
             return EPISODE_ABORT;
         }
     }
-    if (episode->tick >= ROBOT_EPISODE_STEPS) {
-        return EPISODE_COMPLETE;
+    return episode->tick >= ROBOT_EPISODE_STEPS ? EPISODE_COMPLETE : EPISODE_GOES_ON;
+}
+
+enum episode_outcome episode_tick(struct episode *episode, const float *parameters, const int32_t *sensors)
+{
+    const enum episode_outcome outcome = episode_sense(episode, sensors);
+
+    if (outcome != EPISODE_GOES_ON) {
+        return outcome;
     }
     if (!act(episode, parameters)) {
         episode_release(episode);

@@ -35,6 +35,12 @@ void episode_start(struct episode *episode, uint32_t id);
 /* One control period while the policy is in charge: sensor counts in, episode->command out. */
 enum episode_outcome episode_tick(struct episode *episode, const float *parameters, const int32_t *sensors);
 
+/* The same in two steps, for actions that come from elsewhere: first what the sensors say, which may end the episode, */
+enum episode_outcome episode_sense(struct episode *episode, const int32_t *sensors);
+
+/* then wanted[ROBOT_ACTUATORS], counts, clipped and limited, as episode->command. */
+void episode_command(struct episode *episode, const int32_t *wanted);
+
 /* One control period in HOLD: no policy, no reward; the actuators keep episode->command. Returns as above. */
 enum episode_outcome episode_tick_held(struct episode *episode, const int32_t *sensors);
 

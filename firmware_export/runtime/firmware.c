@@ -47,6 +47,28 @@ static void send_telemetry(struct firmware *firmware)
                   msg_telemetry_put(firmware_header(firmware, payload, MSG_TELEMETRY, firmware->session), &message));
 }
 
+static void send_sensed(struct firmware *firmware)
+{
+    uint8_t payload[LENGTH_SENSED];
+    struct msg_sensed message;
+
+    message.episode_id = firmware->episode.id;
+    message.tick = firmware->episode.tick;
+    memcpy(message.sensors, firmware->episode.sensors, sizeof message.sensors);
+    firmware_send(firmware, payload,
+                  msg_sensed_put(firmware_header(firmware, payload, MSG_SENSED, firmware->session), &message));
+}
+
+void firmware_action(struct firmware *firmware, const int32_t *wanted)
+{
+    firmware->awaits = 0;
+    firmware->alive_tick = firmware->episode.tick;
+    firmware->alive_us = hal_now_us();
+    episode_command(&firmware->episode, wanted);
+    hal_actuate(firmware->episode.command, safety_torque(firmware->state));
+    send_telemetry(firmware);
+}
+
 void firmware_release(struct firmware *firmware, uint8_t state)
 {
     hal_actuate(robot_safe, 0);
@@ -95,6 +117,9 @@ static void watch(struct firmware *firmware)
         firmware->state = safety_next(firmware->state, EVENT_HOLD);
         episode_hold(&firmware->episode);
         hal_actuate(firmware->episode.command, safety_torque(firmware->state));
+    }
+    if (firmware->state != STATE_RUN) {
+        firmware->awaits = 0;
     }
     if (firmware->state == STATE_HOLD && silence >= (uint32_t)ROBOT_RELEASE_US) {
         firmware_end_episode(firmware, safety_next(firmware->state, EVENT_RELEASE), REASON_WATCHDOG);
@@ -149,6 +174,8 @@ void firmware_begin_episode(struct firmware *firmware, uint32_t id, uint32_t epi
     episode_start(&firmware->episode, id);
     firmware->alive_us = hal_now_us();
     firmware->alive_tick = 0;
+    firmware->hosted = 0;
+    firmware->awaits = 0;
     firmware->state = safety_next(firmware->state, EVENT_RUN);
 }
 
@@ -196,8 +223,22 @@ static void tell(struct firmware *firmware)
 
 static void run_tick(struct firmware *firmware, const int32_t *sensors)
 {
-    switch (episode_tick(&firmware->episode, firmware->params.candidate, sensors)) {
+    enum episode_outcome outcome;
+
+    if (firmware->awaits) { /* the period is over, and its record still missing */
+        firmware->episode.flags = (uint8_t)(firmware->episode.flags | FLAG_LATE);
+        send_telemetry(firmware);
+        firmware->awaits = 0;
+    }
+    outcome = firmware->hosted ? episode_sense(&firmware->episode, sensors)
+                               : episode_tick(&firmware->episode, firmware->params.candidate, sensors);
+    switch (outcome) {
     case EPISODE_GOES_ON:
+        if (firmware->hosted) {
+            firmware->awaits = 1;
+            send_sensed(firmware);
+            break;
+        }
         hal_actuate(firmware->episode.command, safety_torque(firmware->state));
         send_telemetry(firmware);
         break;

@@ -29,6 +29,9 @@ struct firmware {
     uint8_t same_schema; /* the host of this session has our table of messages */
     uint8_t link_silent; /* the host has not been heard for ROBOT_RELEASE_US */
 
+    uint8_t hosted; /* the actions of this episode come from the host */
+    uint8_t awaits; /* that of this control period has not come yet */
+
     uint16_t session;       /* 0: none since the start */
     uint16_t last_sequence; /* of the newest command accepted */
     uint16_t sent;          /* sequence of our next message */
@@ -77,6 +80,9 @@ struct params_outcome firmware_adapt(struct firmware *firmware);
 
 /* Begins an episode with the candidate that has been made: to state RUN. */
 void firmware_begin_episode(struct firmware *firmware, uint32_t id, uint32_t episode_seed);
+
+/* The action that the running episode waited for. */
+void firmware_action(struct firmware *firmware, const int32_t *wanted);
 
 /* To a state without torque: actuators safe, power stage off. */
 void firmware_release(struct firmware *firmware, uint8_t state);

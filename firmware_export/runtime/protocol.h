@@ -15,7 +15,7 @@
 
 #define PROTOCOL_MAJOR 1
 #define PROTOCOL_MINOR 0
-#define PROTOCOL_SCHEMA_HASH 0xB6EEA9F3UL
+#define PROTOCOL_SCHEMA_HASH 0x575AA95EUL
 #define PROTOCOL_MAX_PAYLOAD 250
 #define PROTOCOL_CHUNK_FLOATS 16
 
@@ -40,8 +40,11 @@
 #define MSG_ESTOP 0x25 /* to controller: Emergency stop: any session, any state, latched. */
 #define MSG_CLEAR_ESTOP 0x26 /* to controller: ESTOP to IDLE. */
 #define MSG_ADAPT 0x27 /* to controller: Hill climbing from the base, on the controller alone: needs no host. */
+#define MSG_RUN_HOSTED 0x28 /* to controller: Runs one episode whose actions come from the host. */
+#define MSG_ACTION 0x29 /* to controller: A motion command. Feeds the watchdog, if it is the one waited for. */
 #define MSG_TELEMETRY 0x30 /* to host: One control period of an episode. */
 #define MSG_EPISODE_END 0x31 /* to host: The last message of an episode; t_us is the time of its end. */
+#define MSG_SENSED 0x33 /* to host: Asks for the ACTION of a control period that has begun. */
 #define MSG_ADAPTATION 0x32 /* to host: After each episode of ADAPT. */
 
 /* length of each payload in bytes, header included */
@@ -67,8 +70,11 @@
 #define LENGTH_ESTOP (9)
 #define LENGTH_CLEAR_ESTOP (9)
 #define LENGTH_ADAPT (27)
+#define LENGTH_RUN_HOSTED (17)
+#define LENGTH_ACTION (15 + 4 * ROBOT_ACTUATORS)
 #define LENGTH_TELEMETRY (16 + 4 * ROBOT_SENSORS + 4 * ROBOT_ACTUATORS)
 #define LENGTH_EPISODE_END (21)
+#define LENGTH_SENSED (15 + 4 * ROBOT_SENSORS)
 #define LENGTH_ADAPTATION (24)
 /* of those whose length does not depend on the robot */
 #define PROTOCOL_LONGEST_FIXED 78
@@ -120,7 +126,8 @@ enum protocol_flag {
     FLAG_RATE_LIMITED = 2,
     FLAG_HELD = 4,
     FLAG_RELEASED = 8,
-    FLAG_FINAL = 16
+    FLAG_FINAL = 16,
+    FLAG_LATE = 32
 };
 
 struct protocol_header {
@@ -224,6 +231,17 @@ struct msg_adapt {
     float shrink; /* by which sigma is multiplied with each step taken, in (0, 1] */
 };
 
+struct msg_run_hosted {
+    uint32_t episode_id; /* number that the host gave to the episode */
+    uint32_t episode_seed; /* what varies between episodes (start position) */
+};
+
+struct msg_action {
+    uint32_t episode_id; /* number that the host gave to the episode */
+    uint16_t tick; /* control period that it is for [control periods] */
+    int32_t actuators[ROBOT_ACTUATORS]; /* wanted; the controller clips them and limits their rate [counts] */
+};
+
 struct msg_telemetry {
     uint32_t episode_id; /* number that the host gave to the episode */
     uint16_t tick; /* control period of the episode, from 0 [control periods] */
@@ -238,6 +256,12 @@ struct msg_episode_end {
     uint16_t steps; /* control periods run [control periods] */
     float episode_return; /* sum of rewards */
     uint8_t abort_index; /* 1 + index of the abort condition, or 0 */
+};
+
+struct msg_sensed {
+    uint32_t episode_id; /* number that the host gave to the episode */
+    uint16_t tick; /* control period of the episode, from 0 [control periods] */
+    int32_t sensors[ROBOT_SENSORS]; /* as read at this tick [counts] */
 };
 
 struct msg_adaptation {
@@ -618,6 +642,44 @@ static inline const uint8_t *msg_adapt_get(const uint8_t *p, struct msg_adapt *m
     return p;
 }
 
+/* Fields of RUN_HOSTED, behind the header: both return where the payload ends. */
+static inline uint8_t *msg_run_hosted_put(uint8_t *p, const struct msg_run_hosted *m)
+{
+    p = put_u32(p, m->episode_id);
+    p = put_u32(p, m->episode_seed);
+    return p;
+}
+
+static inline const uint8_t *msg_run_hosted_get(const uint8_t *p, struct msg_run_hosted *m)
+{
+    p = get_u32(p, &m->episode_id);
+    p = get_u32(p, &m->episode_seed);
+    return p;
+}
+
+/* Fields of ACTION, behind the header: both return where the payload ends. */
+static inline uint8_t *msg_action_put(uint8_t *p, const struct msg_action *m)
+{
+    int i;
+    p = put_u32(p, m->episode_id);
+    p = put_u16(p, m->tick);
+    for (i = 0; i < ROBOT_ACTUATORS; i++) {
+        p = put_i32(p, m->actuators[i]);
+    }
+    return p;
+}
+
+static inline const uint8_t *msg_action_get(const uint8_t *p, struct msg_action *m)
+{
+    int i;
+    p = get_u32(p, &m->episode_id);
+    p = get_u16(p, &m->tick);
+    for (i = 0; i < ROBOT_ACTUATORS; i++) {
+        p = get_i32(p, &m->actuators[i]);
+    }
+    return p;
+}
+
 /* Fields of TELEMETRY, behind the header: both return where the payload ends. */
 static inline uint8_t *msg_telemetry_put(uint8_t *p, const struct msg_telemetry *m)
 {
@@ -670,6 +732,29 @@ static inline const uint8_t *msg_episode_end_get(const uint8_t *p, struct msg_ep
     return p;
 }
 
+/* Fields of SENSED, behind the header: both return where the payload ends. */
+static inline uint8_t *msg_sensed_put(uint8_t *p, const struct msg_sensed *m)
+{
+    int i;
+    p = put_u32(p, m->episode_id);
+    p = put_u16(p, m->tick);
+    for (i = 0; i < ROBOT_SENSORS; i++) {
+        p = put_i32(p, m->sensors[i]);
+    }
+    return p;
+}
+
+static inline const uint8_t *msg_sensed_get(const uint8_t *p, struct msg_sensed *m)
+{
+    int i;
+    p = get_u32(p, &m->episode_id);
+    p = get_u16(p, &m->tick);
+    for (i = 0; i < ROBOT_SENSORS; i++) {
+        p = get_i32(p, &m->sensors[i]);
+    }
+    return p;
+}
+
 /* Fields of ADAPTATION, behind the header: both return where the payload ends. */
 static inline uint8_t *msg_adaptation_put(uint8_t *p, const struct msg_adaptation *m)
 {
@@ -712,6 +797,8 @@ static inline unsigned protocol_command_length(uint8_t type)
     case MSG_ESTOP: return LENGTH_ESTOP;
     case MSG_CLEAR_ESTOP: return LENGTH_CLEAR_ESTOP;
     case MSG_ADAPT: return LENGTH_ADAPT;
+    case MSG_RUN_HOSTED: return LENGTH_RUN_HOSTED;
+    case MSG_ACTION: return LENGTH_ACTION;
     default: return 0;
     }
 }

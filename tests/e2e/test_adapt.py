@@ -1,5 +1,6 @@
 """Adapting over the serial link: real firmware on a pty, PyBullet behind its pins, the target hidden."""
 
+import itertools
 import json
 
 import numpy as np
@@ -90,42 +91,29 @@ def test_unplugging_in_mid_episode_releases_and_resume_ends_at_the_same_paramete
     assert calm.tobytes() == again.tobytes()
 
 
-def test_on_board_and_alone_end_at_the_same_parameters_on_every_board(esmaml, make_run, tmp_path):
+def test_all_modes_end_at_the_same_parameters_on_every_board(esmaml, make_run, tmp_path):
     run = make_run(tmp_path / "run")
     thetas, returns = {}, {}
-    for board, mode in (("host", "on-board"), ("host", "alone"), ("mps2_an386", "on-board"), ("mps2_an386", "alone")):
-        name = f"{board}_{mode}"
-        port = f"sim://rover_uno?seed=2&board={board}"
+    for board, mode in itertools.product(("host", "mps2_an386"), ("on-board", "alone", "host")):
+        name, port = f"{board}_{mode}", f"sim://rover_uno?seed=2&board={board}"
         done = esmaml("adapt", run, "--port", port, "--mode", mode, "--name", name, "--seed", OPERATOR_SEED, "--json")
         returns[name] = json.loads(done.stdout)["returns"]
         thetas[name] = load_policy(run / "adapted" / name / "adapted.safetensors").policy.theta.tobytes()
     assert len(set(thetas.values())) == 1
     assert len({tuple(r) for r in returns.values()}) == 1
     assert len(returns["host_alone"]) == 21
-    journals = [read_journal(run / "adapted" / name / "journal") for name in ("host_on-board", "host_alone")]
-    assert journals[0] == journals[1]
-    again = esmaml(
-        "adapt",
-        run,
-        "--port",
-        port,
-        "--mode",
-        "alone",
-        "--name",
-        name,
-        "--seed",
-        OPERATOR_SEED,
-        "--resume",
-        check=False,
-    )
+    journals = [read_journal(run / "adapted" / f"host_{mode}" / "journal") for mode in ("on-board", "alone", "host")]
+    assert journals[0] == journals[1] == journals[2]
+    session = ("--name", "host_alone", "--seed", OPERATOR_SEED, "--resume")
+    again = esmaml("adapt", run, "--port", "sim://rover_uno?seed=2", "--mode", "alone", *session, check=False)
     assert again.returncode == 3
     assert "is not resumed" in again.stderr
 
 
-def test_the_emulated_uno_adapts_alone(esmaml, make_run, tmp_path):
+def test_the_emulated_uno_adapts_in_all_modes(esmaml, make_run, tmp_path):
     run = make_run(tmp_path / "run", operator=OperatorConfig(queries=2, sigma=0.15, shrink=0.8))
     thetas = []
-    for board, mode in (("host", "on-board"), ("atmega328p", "on-board"), ("atmega328p", "alone")):
+    for board, mode in (("host", "on-board"), *itertools.product(("atmega328p",), ("on-board", "alone", "host"))):
         port = f"sim://rover_uno?seed=2&board={board}"
         esmaml("adapt", run, "--port", port, "--mode", mode, "--name", f"{board}_{mode}", "--seed", OPERATOR_SEED)
         thetas.append(load_policy(run / "adapted" / f"{board}_{mode}" / "adapted.safetensors").policy.theta.tobytes())

@@ -275,6 +275,7 @@ static void start_line(void)
 int main(void)
 {
     uint32_t next;
+    uint8_t awaited;
 
     MCUSR = 0;
     wdt_enable(WDTO_500MS); /* a main loop that hangs ends in a reset, and a reset in released actuators */
@@ -288,11 +289,20 @@ int main(void)
     for (;;) {
         uint32_t now;
         wdt_reset();
+        awaited = firmware.awaits;
         firmware_poll(&firmware);
+        if (awaited && !firmware.awaits) {
+            PINB = _BV(TICK); /* toggles the pin: the host's commands of this period are there */
+        }
         now = hal_now_us();
         if (now - next < (uint32_t)0x80000000UL) {
+            if (firmware.awaits) {
+                PINB = _BV(TICK); /* they never came */
+            }
             firmware_tick(&firmware);
-            PINB = _BV(TICK); /* toggles the pin */
+            if (!firmware.awaits) {
+                PINB = _BV(TICK);
+            }
             next += PERIOD;
             if (now - next < (uint32_t)0x80000000UL) {
                 next = now + PERIOD; /* a whole period was missed: firmware.c has counted it */

@@ -16,6 +16,7 @@ static struct lockstep {
     uint64_t next_tick_us;
     uint64_t alive_wall_us; /* wall clock at the last sign of life */
     uint32_t alive_us;      /* firmware.alive_us at that moment */
+    uint64_t tick_wall_us;  /* wall clock at the last control period */
 
     int32_t sensors[ROBOT_SENSORS];
     int32_t actuators[ROBOT_ACTUATORS];
@@ -68,6 +69,11 @@ static uint64_t until_step(uint64_t wall)
     const uint32_t age = (uint32_t)((board.time_us + PERIOD) & 0xFFFFFFFFu) - board.firmware.alive_us;
     const uint64_t silence = wall - board.alive_wall_us;
 
+    /* an action that the host owes may take a control period of real time, as it could on a robot */
+    if (board.firmware.awaits && wall - board.tick_wall_us < PERIOD) {
+        return PERIOD - (wall - board.tick_wall_us);
+    }
+
     if (age < (uint32_t)ROBOT_HOLD_US || silence >= age) {
         return 0;
     }
@@ -89,6 +95,7 @@ static void run_tick(void)
     if (safety_torque(board.firmware.state) && !board_tick(board.episodes, episode->begun ? episode->tick + 1u : 0u)) {
         board.unplugged = 1;
     }
+    board.tick_wall_us = board_wall_us();
     firmware_tick(&board.firmware);
     board.fresh = 0;
     board.next_tick_us = board.time_us + PERIOD;
