@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from esmaml_robot.adaptation.base import Proposals, materialise
+from esmaml_robot.bridge.controller import theta_crc32
 from esmaml_robot.bridge.framing import FrameDecoder, encode_frame
 from esmaml_robot.bridge.messages import SCHEMA_HASH, Codec, Fault, Flag, Reason, Result, State
 from esmaml_robot.policy import Normaliser, Policy, PolicySpec
@@ -21,6 +23,7 @@ THETA = np.array([0, 0, 0, 0, 0.5, -0.25], np.float32)  # vx 0.5 m/s, vy -0.25 m
 CODEC = Codec.for_robot(SPEC)
 PERIOD, HOLD, RELEASE = 100_000, 300_000, 600_000
 HOST, OTHER = 0x1111, 0x2222
+D = POLICY.dimension
 
 HAL = Path(__file__).with_name("hal_test.c")
 
@@ -49,12 +52,14 @@ def build(folder, name):
 
 
 class Board:
-    """A booted firmware, and one side of its line."""
+    """A booted firmware, and one side of its line; of a new chip, or of one that was switched off and on."""
 
-    def __init__(self, c, now: int = 0) -> None:
+    def __init__(self, c, now: int = 0, new: bool = True) -> None:
         self.c = c
         self.decoder = FrameDecoder()
         self.sequence = 0
+        if new:
+            c.new_chip()
         c.boot(ctypes.c_uint32(now))
 
     def frames(self):
@@ -422,3 +427,175 @@ def test_a_self_test_that_fails_disarms_an_armed_robot(tmp_path):
     assert board.command("disarm") == Result.OK
     assert board.command("arm") == Result.FAULTED
     assert board.outputs == SAFE
+
+
+# ---- actions from the host ----
+
+
+@pytest.fixture
+def hosted(board):
+    assert board.command("arm") == Result.OK
+    assert board.command("run_hosted", episode_id=4, episode_seed=78) == Result.OK
+    assert board.c.seed() == 78
+    return board
+
+
+def test_an_action_is_clipped_limited_applied_and_reported(hosted):
+    (asked,) = hosted.tick(0)
+    assert (asked.name, asked.values["tick"], asked.values["episode_id"]) == ("sensed", 0, 4)
+    assert hosted.outputs == SAFE, "nothing moves before the host has said how"
+    (record,) = hosted.send("action", episode_id=4, tick=0, actuators=[100000, -300])
+    assert record.name == "telemetry"
+    assert record.values["actuators"] == (1000, -300)
+    assert record.values["flags"] == Flag.CLIPPED
+    assert hosted.outputs == [1000, -300, 1]
+    hosted.c.advance(PERIOD)
+    assert [f.values["tick"] for f in hosted.tick(0)] == [1]
+
+
+@pytest.mark.parametrize(("episode", "tick"), [(5, 0), (4, 1), (4, 65535)])
+def test_an_action_for_another_period_is_dropped(hosted, episode, tick):
+    hosted.tick(0)
+    assert hosted.send("action", episode_id=episode, tick=tick, actuators=[100, 100]) == []
+    assert hosted.outputs == SAFE
+    assert hosted.status()["stale"] == 1
+
+
+def test_a_second_action_for_a_period_is_dropped(hosted):
+    hosted.tick(0)
+    hosted.send("action", episode_id=4, tick=0, actuators=[100, 100])
+    assert hosted.send("action", episode_id=4, tick=0, actuators=[900, 900]) == []
+    assert hosted.outputs == [100, 100, 1]
+
+
+def test_a_late_action_leaves_the_last_one_and_is_marked(hosted):
+    hosted.tick(0)
+    hosted.send("action", episode_id=4, tick=0, actuators=[100, 50])
+    hosted.c.advance(PERIOD)
+    hosted.tick(PERIOD)
+    late, asked = hosted.tick(0)
+    assert (late.values["tick"], late.values["flags"], late.values["actuators"]) == (1, Flag.LATE, (100, 50))
+    assert (asked.name, asked.values["tick"]) == ("sensed", 2)
+    assert hosted.send("action", episode_id=4, tick=1, actuators=[7, 7]) == []
+    assert hosted.outputs == [100, 50, 1]
+
+
+def test_keep_alives_do_not_stand_in_for_actions(hosted):
+    hosted.tick(0)
+    hosted.send("action", episode_id=4, tick=0, actuators=[100, 50])
+    for tick in range(HOLD // PERIOD):
+        hosted.send("keep_alive", episode_id=4, tick=tick)
+        hosted.tick()
+    hosted.c.poll()
+    assert hosted.state is State.HOLD
+    assert hosted.send("action", episode_id=4, tick=3, actuators=[1, 1]) == []
+    hosted.c.advance(RELEASE - HOLD)
+    hosted.c.poll()
+    assert hosted.state is State.FAULT
+    assert hosted.outputs == SAFE
+
+
+def test_an_action_without_an_episode_of_the_host_moves_nothing(board, running):
+    running.tick(0)
+    before = running.outputs
+    assert running.send("action", episode_id=1, tick=0, actuators=[9, 9]) == []
+    assert running.outputs == before
+
+
+# ---- adaptation on the controller alone ----
+
+
+def adapt(board, queries=2, sigma=0.25, shrink=0.5, seed=9):
+    return board.command("adapt", episode_id=10, operator_seed=seed, queries=queries, sigma=sigma, shrink=shrink)
+
+
+def test_it_needs_no_host_and_ends_disarmed(board):
+    board.command("arm")
+    assert adapt(board) == Result.OK
+    frames = [f for _ in range(310) for f in board.tick()]  # no keep-alive, far beyond the watchdog's time
+    ends = [f.values for f in frames if f.name == "episode_end"]
+    steps = [f.values for f in frames if f.name == "adaptation"]
+    assert [e["episode_id"] for e in ends] == [10, 11, 12]
+    assert [(s["told"], s["done"]) for s in steps] == [(1, 0), (2, 0), (3, 1)]
+    assert board.state is State.IDLE
+    assert board.outputs == SAFE
+    assert board.status()["crc32"] == steps[-1]["crc32"]
+    assert board.tick() == []
+
+
+@pytest.mark.parametrize("stopper", ["stop", "disarm", "estop"])
+def test_it_is_over_when_the_host_says_so(board, stopper):
+    board.command("arm")
+    adapt(board)
+    for _ in range(5):
+        board.tick()
+    board.send(stopper)
+    assert board.outputs == SAFE
+    board.frames()
+    assert [f for _ in range(20) for f in board.tick()] == []
+    assert board.outputs == SAFE
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"queries": 0}, {"sigma": 0.0}, {"sigma": float("nan")}, {"shrink": 0.0}, {"shrink": 1.5}, {"sigma": -1.0}],
+)
+def test_numbers_out_of_range_are_refused(board, wrong):
+    board.command("arm")
+    assert adapt(board, **wrong) == Result.BAD_RANGE
+    assert board.state is State.ARMED
+    assert board.tick() == []
+
+
+def test_it_needs_an_armed_robot_and_its_parameters_are_let_alone(board):
+    assert adapt(board) == Result.WRONG_STATE
+    board.command("arm")
+    adapt(board)
+    assert board.command("params_begin", count=D, crc32=0) == Result.WRONG_STATE
+    assert board.command("selftest") == Result.WRONG_STATE
+    assert board.command("params_store", keep=1) == Result.WRONG_STATE
+
+
+def test_between_two_episodes_another_host_may_take_over_and_ends_it(board):
+    board.command("arm")
+    adapt(board)
+    for _ in range(101):
+        board.tick()
+    assert board.state is State.ARMED
+    (reply,) = [f for f in board.hello(session=OTHER) if f.name == "hello_reply"]
+    assert reply.values["state"] == State.IDLE
+    assert board.tick() == []
+
+
+# ---- parameters read back, and kept ----
+
+
+def test_parameters_are_read_in_pieces(board):
+    (first,) = board.send("params_read", offset=0)
+    (last,) = board.send("params_read", offset=D - 3)
+    (beyond,) = board.send("params_read", offset=D)
+    (far,) = board.send("params_read", offset=2**32 - 1)
+    assert (first.values["used"], last.values["used"], beyond.values["used"], far.values["used"]) == (6, 3, 0, 0)
+    assert np.float32(first.values["values"][:6]).tobytes() == THETA.tobytes()
+    assert np.float32(last.values["values"][:3]).tobytes() == THETA[-3:].tobytes()
+
+
+def test_kept_parameters_are_there_after_a_restart_and_gone_when_forgotten(board):
+    seed, sigma = 5, 0.5
+    moved = materialise([Proposals(THETA, np.uint32([seed]), np.float32([sigma]), np.uint32([0]))])[0]
+    crc = theta_crc32(moved)
+    assert board.command("commit", direction_seed=seed, sigma=sigma, crc32=crc) == Result.OK
+    assert board.command("params_store", keep=1) == Result.OK
+    again = Board(board.c, new=False)
+    again.hello()
+    assert again.status()["crc32"] == crc
+    assert again.command("params_store", keep=0) == Result.OK
+    last = Board(board.c, new=False)
+    last.hello()
+    assert last.status()["crc32"] == theta_crc32(THETA)
+
+
+def test_a_board_without_memory_says_so(board):
+    board.c.store_room(ctypes.c_uint32(10))
+    (ack,) = board.send("params_store", keep=1)
+    assert (ack.values["result"], ack.values["detail"]) == (Result.NOT_STORED, 2 * (4 * D + 24))
