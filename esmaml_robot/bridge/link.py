@@ -125,6 +125,12 @@ class Link:
                 else:
                     self._frames.append(decoded)
 
+    def drain(self, quiet_seconds: float = 0.05) -> None:
+        """Drop what is on its way, until nothing has come for so long: answers to questions that were asked twice."""
+        end = time.monotonic() + CONNECT_SECONDS
+        while time.monotonic() < end and self.receive(time.monotonic() + quiet_seconds) is not None:
+            pass
+
     def exchange(self, name: str, *, patience: float = 1.0, **values: Any) -> int:
         """Send a command until it is acknowledged; returns the detail of its ACK. `patience` is a factor on all waits.
 

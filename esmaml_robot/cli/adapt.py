@@ -15,6 +15,7 @@ from rich.progress import Progress, TaskID
 from ..adaptation.base import Adapted
 from ..bridge.controller import RobotController
 from ..bridge.episode import EpisodeRecord
+from ..bridge.transport import DEFAULT_BAUD
 from ..checkpoint import RunFolder
 from ..deployment.autonomous import run_alone
 from ..deployment.hosted import HostedRobot
@@ -88,6 +89,7 @@ def adapt_on_robot(
     name: str,
     seed: int,
     mode: Mode = Mode.ON_BOARD,
+    baud: int = DEFAULT_BAUD,
     resume: bool = False,
     assume_yes: bool = False,
     robot_file: str | None = None,
@@ -108,7 +110,7 @@ def adapt_on_robot(
     with (
         AdaptationSession(folder, spec, policy, config, resume=resume) as session,
         real_port(port, spec, policy, folder / "firmware", robot_file, family) as path,
-        RobotController.open(path, spec, policy.spec) as robot,
+        RobotController.open(path, spec, policy.spec, baud) as robot,
         progress_bar() as bar,
     ):
         task = bar.add_task(f"adapting {spec.name}", total=session.episodes_total, note="connecting")
@@ -143,6 +145,7 @@ def adapt(
             "and keeps the result when the power goes. host: this program runs both; the controller senses and drives."
         ),
     ] = Mode.ON_BOARD,
+    baud: Annotated[int, typer.Option(help="Baud rate of the port.", min=9600, max=4_000_000)] = DEFAULT_BAUD,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a session that was cut short.")] = False,
     assume_yes: Annotated[bool, typer.Option("--yes", help="Do not ask before the robot is armed.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
@@ -155,7 +158,16 @@ def adapt(
         raise ConfigError(f"--name {name!r}: a plain word is needed, it becomes a folder")
     spec, robot_file = robot_of(run, robot)
     outcome = adapt_on_robot(
-        run, spec, port, name=name, seed=seed, mode=mode, resume=resume, assume_yes=assume_yes, robot_file=robot_file
+        run,
+        spec,
+        port,
+        name=name,
+        seed=seed,
+        mode=mode,
+        baud=baud,
+        resume=resume,
+        assume_yes=assume_yes,
+        robot_file=robot_file,
     )
     result: dict[str, Any] = {
         "session": str(outcome.folder),

@@ -229,6 +229,7 @@ def latency(
     with _link(port, baud, run) as link:
         link.connect()
         seconds, lost = [], 0
+        link.drain()
         for _ in track(range(count), description="asking", console=err, transient=True):
             start = time.perf_counter()
             link.send("status")

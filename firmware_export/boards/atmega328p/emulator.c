@@ -1,7 +1,7 @@
 /*
  * emulator.c - an Arduino Uno in simavr, its pins in a simulated world.
  *
- *   emulator IMAGE.elf --plant-fd N [--paced] [--unplug-at EPISODE:TICK] [--store FILE]
+ *   emulator IMAGE.elf --plant-fd N [--paced] [--unplug-at EPISODE:TICK] [--store FILE] [--report FILE]
  *
  * The chip runs the image that would be flashed, cycle by cycle. The UART is a pseudo-terminal (common/line.h). The
  * world (common/world.h) is wired to the pins as wiring.h says: it moves wheels, whose encoders give edges, and sets
@@ -48,6 +48,9 @@
 /* of the ATmega328P, as addresses of its data space */
 #define REGISTER_GPIOR0 0x3E
 #define REGISTER_GPIOR1 0x4A
+#define REGISTER_GPIOR2 0x4B
+#define REGISTER_SPL 0x5D
+#define RAM_END 0x8FF
 #define REGISTER_TCCR1A 0x80
 #define REGISTER_OCR1A 0x88
 #define REGISTER_OCR1B 0x8A
@@ -69,6 +72,11 @@ static struct board {
     int32_t at[ENCODERS];     /* where the edges given so far have taken the count */
     int32_t target[ENCODERS]; /* where the wheel is */
     avr_irq_t *analogue[8];
+
+    /* for --report */
+    uint16_t lowest_stack;
+    avr_cycle_count_t tick_began, ticks_cycles, worst_tick;
+    unsigned long ticks_measured;
 
     uint8_t eeprom[EEPROM_BYTES]; /* as of the last look at it */
 
@@ -179,6 +187,35 @@ static void on_episode(avr_t *avr, avr_io_addr_t address, uint8_t value, void *p
     }
 }
 
+/* The firmware writes 1 before a control period with torque and 0 behind it. */
+static void on_period(avr_t *avr, avr_io_addr_t address, uint8_t value, void *param)
+{
+    (void)param;
+    avr->data[address] = value;
+    if (value) {
+        board.tick_began = avr->cycle;
+    } else if (board.torque_on) {
+        const avr_cycle_count_t took = avr->cycle - board.tick_began;
+        board.ticks_measured++;
+        board.ticks_cycles += took;
+        board.worst_tick = took > board.worst_tick ? took : board.worst_tick;
+    }
+}
+
+static void report(void)
+{
+    FILE *const file = fopen(board.options.report, "w");
+    if (file == NULL || fprintf(file,
+                                "{\"ticks\": %lu, \"mean_tick_cycles\": %lu, \"worst_tick_cycles\": %lu, "
+                                "\"stack_bytes\": %u}\n",
+                                board.ticks_measured,
+                                board.ticks_measured ? (unsigned long)(board.ticks_cycles / board.ticks_measured) : 0ul,
+                                (unsigned long)board.worst_tick, (unsigned)(RAM_END - board.lowest_stack)) < 0 ||
+        fclose(file) != 0) {
+        die(board.options.report);
+    }
+}
+
 /* ---- the line ---- */
 
 static void on_byte_out(avr_irq_t *irq, uint32_t value, void *param)
@@ -272,6 +309,8 @@ static void wire_up(void)
     }
     avr_irq_register_notify(avr_io_getirq(avr, AVR_IOCTL_IOPORT_GETIRQ('B'), 5), on_tick, NULL);
     avr_register_io_write(avr, REGISTER_GPIOR0, on_episode, NULL);
+    avr_register_io_write(avr, REGISTER_GPIOR2, on_period, NULL);
+    board.lowest_stack = RAM_END;
     avr_cycle_timer_register(avr, START_CYCLES, give_edges, NULL);
 }
 
@@ -346,7 +385,7 @@ static void quiet(avr_t *avr, const int level, const char *format, va_list argum
 int main(int argc, char **argv)
 {
     static const char usage[] = "usage: emulator IMAGE.elf --plant-fd N [--paced] [--unplug-at EPISODE:TICK] "
-                                "[--store FILE]";
+                                "[--store FILE] [--report FILE]";
     elf_firmware_t image;
     avr_cycle_count_t next = 0;
     unsigned looks = 0;
@@ -381,6 +420,13 @@ int main(int argc, char **argv)
             errno = 0;
             die("the chip has crashed or stopped for good");
         }
+        if (board.options.report != NULL) {
+            const uint8_t *const stack = board.avr->data + REGISTER_SPL;
+            const uint16_t at = (uint16_t)(stack[0] | stack[1] << 8);
+            if (at < board.lowest_stack && at > 0x100) { /* below: before it was set up */
+                board.lowest_stack = at;
+            }
+        }
         if (board.avr->cycle >= next) {
             next = board.avr->cycle + PUMP_CYCLES;
             pump();
@@ -389,6 +435,9 @@ int main(int argc, char **argv)
                 save_eeprom();
             }
             if (power_off) {
+                if (board.options.report != NULL) {
+                    report();
+                }
                 return 0;
             }
         }

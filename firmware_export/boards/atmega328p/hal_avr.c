@@ -299,7 +299,9 @@ int main(void)
             if (firmware.awaits) {
                 PINB = _BV(TICK); /* they never came */
             }
+            GPIOR2 = 1; /* for an emulator that measures how long it takes */
             firmware_tick(&firmware);
+            GPIOR2 = 0;
             if (!firmware.awaits) {
                 PINB = _BV(TICK);
             }

@@ -8,7 +8,7 @@
 
 struct options options_parse(int argc, char **argv, int first, const char *usage)
 {
-    struct options options = {-1, 0, 0, 0, NULL};
+    struct options options = {-1, 0, 0, 0, NULL, NULL};
     int understood = 1;
     char rest;
     int i;
@@ -25,6 +25,8 @@ struct options options_parse(int argc, char **argv, int first, const char *usage
             i++;
         } else if (strcmp(argv[i], "--store") == 0 && i + 1 < argc) {
             options.store = argv[++i];
+        } else if (strcmp(argv[i], "--report") == 0 && i + 1 < argc) {
+            options.report = argv[++i];
         } else {
             understood = 0;
         }

@@ -1,6 +1,6 @@
 /*
  * options.h - what the program of a board is told: --plant-fd N [--paced] [--unplug-at EPISODE:TICK]
- * [--store FILE].
+ * [--store FILE] [--report FILE].
  */
 #ifndef OPTIONS_H
 #define OPTIONS_H
@@ -10,6 +10,7 @@ struct options {
     int paced;               /* real time, and a world that always moves */
     unsigned unplug_episode; /* pull the cable in this episode, counted from 1; 0: never */
     unsigned unplug_tick;    /* at this control period of it */
+    const char *report;      /* file for what was measured, written at the end; NULL: nothing is */
     const char *store;       /* file of what outlives a power cut; NULL: nothing does */
 };
 

@@ -1,0 +1,207 @@
+"""What the firmware takes on each board: flash, RAM, stack, time of a control period, round trips. One run.
+
+    python -m benchmarks.boards
+    python -m benchmarks.boards --json boards.json --table docs/boards.md
+
+Flash and RAM are those of the linked image of four_corners (policy 2-8-2, 42 parameters). Stack and cycles are read off
+the emulated ATmega328P while it runs episodes: the lowest stack pointer that it ever had, and the cycles from the
+beginning to the end of firmware_tick() in control periods with torque. Round trips are of a STATUS question; beside
+them stands a bare C program that sends bytes back over a pseudo-terminal, asked in turns with it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from esmaml_robot.bridge.controller import RobotController
+from esmaml_robot.bridge.transport import open_port
+from esmaml_robot.cli.settings import run_config
+from esmaml_robot.policy import Normaliser, Policy, initial_theta
+from esmaml_robot.robot_spec import load_robot
+from firmware_export.board_file import known_boards, load_board
+from firmware_export.build import Firmware, build_firmware
+from firmware_export.policy_c import write_policy_c
+from firmware_export.robot_c import write_robot_c
+from sim.virtual_robot.launcher import VirtualRobot
+
+AVR_HZ = 16_000_000
+#: Bytes of a STATUS question and of its answer on the line.
+QUESTION, ANSWER = 13, 43
+ROUNDS = 20
+
+ECHO = """
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <termios.h>
+#include <unistd.h>
+int main(void)
+{
+    struct termios raw;
+    unsigned char data[QUESTION], answer[ANSWER] = {0};
+    const int line = posix_openpt(O_RDWR | O_NOCTTY);
+    if (line < 0 || grantpt(line) || unlockpt(line)) { return 1; }
+    tcgetattr(line, &raw);
+    cfmakeraw(&raw);
+    tcsetattr(line, TCSANOW, &raw);
+    printf("%s\\n", ptsname(line));
+    fflush(stdout);
+    for (;;) {
+        size_t got = 0;
+        while (got < sizeof data) {
+            const ssize_t n = read(line, data + got, sizeof data - got);
+            if (n > 0) { got += (size_t)n; } else { usleep(1000); }
+        }
+        if (write(line, answer, sizeof answer) < 0) { return 1; }
+    }
+}
+"""
+
+
+class Echo:
+    """The bare echo: as many bytes each way as a STATUS and its answer."""
+
+    def __init__(self, folder: Path) -> None:
+        source, program = folder / "echo.c", folder / "echo"
+        source.write_text(ECHO)
+        sizes = [f"-DQUESTION={QUESTION}", f"-DANSWER={ANSWER}", "-D_GNU_SOURCE"]
+        subprocess.run(["cc", "-O2", *sizes, str(source), "-o", str(program)], check=True)
+        self._child = subprocess.Popen([str(program)], stdout=subprocess.PIPE, text=True)
+        assert self._child.stdout is not None
+        self._line = open_port(self._child.stdout.readline().strip())
+
+    def round_trips(self, count: int) -> list[float]:
+        """Seconds."""
+        seconds = []
+        for _ in range(count):
+            start, got = time.perf_counter(), 0
+            self._line.write(b"\x01" * QUESTION)
+            while got < ANSWER:
+                got += len(self._line.read(time.monotonic() + 1.0))
+            seconds.append(time.perf_counter() - start)
+        return seconds
+
+    def close(self) -> None:
+        self._line.close()
+        self._child.kill()
+        self._child.wait()
+
+
+def round_trips(controller: RobotController, count: int) -> list[float]:
+    """Seconds that STATUS and its answer take."""
+    seconds = []
+    for _ in range(count):
+        start = time.perf_counter()
+        controller.link.send("status")
+        if controller.link.receive(time.monotonic() + 1.0) is None:
+            raise RuntimeError("a question was not answered")
+        seconds.append(time.perf_counter() - start)
+    return seconds
+
+
+def in_turns(controller: RobotController, echo: Echo, count: int) -> dict[str, float]:
+    """p50 and p99 of a board and of the echo, asked in turns: both meet the same weather. Microseconds."""
+    controller.link.drain()
+    ours, bare = [], []
+    for _ in range(ROUNDS):
+        bare += echo.round_trips(count // ROUNDS)
+        ours += round_trips(controller, count // ROUNDS)
+    found = {}
+    for name, seconds in (("board", ours), ("echo", bare)):
+        for p in (50, 99):
+            found[f"{name}_p{p}_us"] = 1e6 * float(np.percentile(seconds, p))
+    return found | {"p50_over_echo": found["board_p50_us"] / found["echo_p50_us"], "asked": count}
+
+
+def measure(firmware: Firmware, policy: Policy, count: int, folder: Path, echo: Echo) -> dict[str, Any]:
+    """One board: sizes, round trips, and three episodes on board."""
+    spec = load_robot("rover_uno")
+    memory = load_board(firmware.board).settings.memory
+    result: dict[str, Any] = {"flash_bytes": firmware.flash_bytes, "ram_bytes": firmware.ram_bytes}
+    if memory is not None:
+        result |= {"flash_there": memory.flash_bytes, "ram_there": memory.ram_bytes}
+    report = folder / f"{firmware.board}.json"
+    command = firmware.command
+    if firmware.board == "atmega328p":
+        # the emulator's options are passed through a wrapper, because a virtual robot does not know this one
+        wrapper = folder / "measured"
+        wrapper.write_text(f'#!/bin/sh\nexec "{command[0]}" "{command[1]}" --report "{report}" "$@"\n')
+        os.chmod(wrapper, 0o755)
+        command = (str(wrapper),)
+    with (
+        VirtualRobot("rover_uno", command, seed=2) as robot,
+        RobotController.open(robot.port, spec, policy.spec) as controller,
+    ):
+        controller.connect()
+        result["link"] = in_turns(controller, echo, count)
+        controller.arm()
+        start = time.perf_counter()
+        for episode in range(3):
+            record = controller.run_episode(episode, 50, episode, 0.15)
+            if not record.valid:
+                raise RuntimeError(f"{firmware.board}: {record.problem}")
+        result["three_episodes_s"] = time.perf_counter() - start
+    if report.is_file():
+        result |= json.loads(report.read_text())
+        result["rate_possible_hz"] = AVR_HZ / result["worst_tick_cycles"]
+        result["ram_free_share"] = 1.0 - (result["ram_bytes"] + result["stack_bytes"]) / result["ram_there"]
+    return result
+
+
+def table(results: dict[str, Any]) -> str:
+    """The results as Markdown."""
+    lines = [
+        "| board | flash | RAM without stack | stack | free RAM | worst control period | rate possible "
+        "| round trip p50 / p99 | the echo's | p50 / echo |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for name, r in results["boards"].items():
+        stack = f"{r['stack_bytes']} B" if "stack_bytes" in r else ""
+        free = f"{r['ram_free_share']:.0%}" if "ram_free_share" in r else ""
+        worst = f"{r['worst_tick_cycles']:,} cycles" if "worst_tick_cycles" in r else ""
+        rate = f"{r['rate_possible_hz']:.0f} Hz" if "rate_possible_hz" in r else ""
+        link = r["link"]
+        lines.append(
+            f"| {name} | {r['flash_bytes']:,} B | {r['ram_bytes']:,} B | {stack} | {free} | {worst} | {rate} | "
+            f"{link['board_p50_us']:.0f} / {link['board_p99_us']:.0f} µs | "
+            f"{link['echo_p50_us']:.0f} / {link['echo_p99_us']:.0f} µs | {link['p50_over_echo']:.1f} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--round-trips", type=int, default=10_000)
+    parser.add_argument("--json", type=Path, default=None)
+    options = parser.parse_args()
+    config = run_config("four_corners", seed=0)
+    theta = initial_theta(config.policy, config.initial, config.initial_gain, 0)
+    policy = Policy(config.policy, theta, Normaliser.identity(config.policy.inputs))
+    spec = load_robot("rover_uno")
+    results: dict[str, Any] = {"boards": {}}
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        write_policy_c(policy, spec, folder)
+        write_robot_c(spec, folder)
+        echo = Echo(folder)
+        for name in known_boards():
+            firmware = build_firmware(name, spec, folder, folder / name)
+            results["boards"][name] = measure(firmware, policy, options.round_trips, folder, echo)
+        echo.close()
+    print(table(results))
+    if options.json is not None:
+        options.json.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
