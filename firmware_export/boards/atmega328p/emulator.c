@@ -57,6 +57,9 @@
 
 static struct board {
     avr_t *avr;
+    avr_cycle_count_t before; /* cycles up to the chip's last reset: simavr counts from 0 after each */
+    avr_cycle_count_t last;   /* simavr's count when it was looked at last */
+    avr_cycle_count_t next_edges;
     struct line line;
     struct world world;
     struct options options;
@@ -86,9 +89,15 @@ static struct board {
     unsigned episodes, ticks;
 } board;
 
+/* Cycles since the start. */
+static avr_cycle_count_t now(void)
+{
+    return board.before + board.avr->cycle;
+}
+
 static uint64_t now_us(void)
 {
-    return board.avr->cycle / CYCLES_PER_US;
+    return now() / CYCLES_PER_US;
 }
 
 /* ---- the world at the pins ---- */
@@ -109,12 +118,10 @@ static void show_sensors(void)
     }
 }
 
-static avr_cycle_count_t give_edges(avr_t *avr, avr_cycle_count_t when, void *param)
+static void give_edges(void)
 {
     static const uint8_t gray[4] = {0, 1, 3, 2};
     int i;
-    (void)avr;
-    (void)param;
     for (i = 0; i < ENCODERS; i++) {
         if (board.at[i] != board.target[i]) {
             uint8_t pins;
@@ -124,7 +131,6 @@ static avr_cycle_count_t give_edges(avr_t *avr, avr_cycle_count_t when, void *pa
             avr_raise_irq(board.encoder_pin[i][1], (uint32_t)pins >> 1);
         }
     }
-    return when + EDGE_CYCLES;
 }
 
 static uint8_t port(char name)
@@ -239,7 +245,7 @@ static void pump(void)
         board.in_at = 0;
         board.in_used = line_read(&board.line, board.in, sizeof board.in);
         if (board.in_used > 0) {
-            board.heard_cycle = board.avr->cycle;
+            board.heard_cycle = now();
             board.heard_us = wall_us();
         }
     }
@@ -277,7 +283,7 @@ static void wait_for_host(uint64_t limit_us)
 static void keep_pace(void)
 {
     const uint64_t allowed = board.options.paced ? 0 : ROBOT_HOLD_US / 2;
-    const uint64_t silent = (board.avr->cycle - board.heard_cycle) / CYCLES_PER_US;
+    const uint64_t silent = (now() - board.heard_cycle) / CYCLES_PER_US;
     const uint64_t real = wall_us() - board.heard_us;
     if (silent > allowed && silent > real + 200u && board.in_at == board.in_used) {
         wait_for_host(silent - real);
@@ -311,7 +317,7 @@ static void wire_up(void)
     avr_register_io_write(avr, REGISTER_GPIOR0, on_episode, NULL);
     avr_register_io_write(avr, REGISTER_GPIOR2, on_period, NULL);
     board.lowest_stack = RAM_END;
-    avr_cycle_timer_register(avr, START_CYCLES, give_edges, NULL);
+    board.next_edges = START_CYCLES;
 }
 
 /* The EEPROM as it was when the power went off last, from the file of --store. A new chip's count of boots begins
@@ -382,6 +388,18 @@ static void quiet(avr_t *avr, const int level, const char *format, va_list argum
     }
 }
 
+/* The chip has been reset, by its watchdog timer for one: its count of edges begins anew, as if the robot had been taken
+ * home, and what was half sent to it is gone. */
+static void restarted(void)
+{
+    board.before += board.last;
+    memset(board.at, 0, sizeof board.at);
+    board.next_edges = now() + START_CYCLES;
+    board.line_ready = 1;
+    board.in_at = board.in_used;
+    show_sensors();
+}
+
 int main(int argc, char **argv)
 {
     static const char usage[] = "usage: emulator IMAGE.elf --plant-fd N [--paced] [--unplug-at EPISODE:TICK] "
@@ -420,6 +438,14 @@ int main(int argc, char **argv)
             errno = 0;
             die("the chip has crashed or stopped for good");
         }
+        if (board.avr->cycle < board.last) {
+            restarted();
+        }
+        board.last = board.avr->cycle;
+        if (now() >= board.next_edges) {
+            board.next_edges += EDGE_CYCLES;
+            give_edges();
+        }
         if (board.options.report != NULL) {
             const uint8_t *const stack = board.avr->data + REGISTER_SPL;
             const uint16_t at = (uint16_t)(stack[0] | stack[1] << 8);
@@ -427,8 +453,8 @@ int main(int argc, char **argv)
                 board.lowest_stack = at;
             }
         }
-        if (board.avr->cycle >= next) {
-            next = board.avr->cycle + PUMP_CYCLES;
+        if (now() >= next) {
+            next = now() + PUMP_CYCLES;
             pump();
             keep_pace();
             if (board.options.store != NULL && (power_off || ++looks % 100 == 0)) {

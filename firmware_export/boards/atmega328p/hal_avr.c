@@ -278,6 +278,10 @@ int main(void)
     uint8_t awaited;
 
     MCUSR = 0;
+    wdt_reset();
+    /* twice: after a reset by this timer it is on already, with its shortest time, and simavr 1.6 then takes the first
+     * half of the sequence that changes it for the change */
+    wdt_enable(WDTO_500MS);
     wdt_enable(WDTO_500MS); /* a main loop that hangs ends in a reset, and a reset in released actuators */
     TCCR0B = (uint8_t)(_BV(CS01) | _BV(CS00));
     TIMSK0 = _BV(TOIE0);
