@@ -96,7 +96,8 @@ static void hello(struct firmware *firmware, const struct protocol_header *heade
         send_hello_reply(firmware, 0, before);
         return;
     }
-    if (header->session != before) {
+    /* the same number under another sequence is no repetition: another host has drawn it too */
+    if (header->session != before || header->sequence != firmware->hello_sequence) {
         const uint8_t next = safety_next(firmware->state, EVENT_TAKEOVER);
         if (next == SAFETY_REFUSED || (firmware->state == STATE_ARMED && !firmware->link_silent)) {
             struct msg_ack busy;
@@ -109,12 +110,11 @@ static void hello(struct firmware *firmware, const struct protocol_header *heade
         }
         firmware->state = next; /* no state that can be taken over has torque */
         firmware->session = header->session;
+        firmware->hello_sequence = header->sequence;
         firmware->last_sequence = header->sequence;
         firmware->has_ack = 0;
         firmware->params.uploading = 0;
         firmware->adaptation.running = 0;
-    } else if (newer(header->sequence, firmware->last_sequence)) {
-        firmware->last_sequence = header->sequence;
     }
     firmware->heard_us = hal_now_us();
     firmware->link_silent = 0;

@@ -33,6 +33,7 @@ struct firmware {
     uint8_t awaits; /* that of this control period has not come yet */
 
     uint16_t session;       /* 0: none since the start */
+    uint16_t hello_sequence; /* of the HELLO that opened it */
     uint16_t last_sequence; /* of the newest command accepted */
     uint16_t sent;          /* sequence of our next message */
     uint16_t alive_tick;    /* newest control period that the host has seen */

@@ -429,6 +429,20 @@ def test_a_self_test_that_fails_disarms_an_armed_robot(tmp_path):
     assert board.outputs == SAFE
 
 
+def test_another_host_that_draws_the_same_session_is_another_host(board):
+    # one in 65,535: without this it would find the robot armed and its own commands taken for old ones
+    board.command("arm")
+    (ack,) = board.send("hello", sequence=40000, protocol_major=1, protocol_minor=0, schema=SCHEMA_HASH)
+    assert (ack.name, ack.values["result"]) == ("ack", Result.BUSY)
+    assert board.state is State.ARMED
+    board.c.advance(RELEASE)
+    board.c.poll()
+    (reply,) = board.send("hello", sequence=40000, protocol_major=1, protocol_minor=0, schema=SCHEMA_HASH)
+    assert (reply.name, reply.values["state"]) == ("hello_reply", State.IDLE)
+    board.sequence = 40000
+    assert board.command("arm") == Result.OK
+
+
 # ---- actions from the host ----
 
 
