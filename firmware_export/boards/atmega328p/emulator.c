@@ -346,22 +346,22 @@ static void fill_eeprom(void)
 /* What the chip has written since the last look goes to the file. */
 static void save_eeprom(void)
 {
-    uint8_t now[EEPROM_BYTES];
+    uint8_t chip[EEPROM_BYTES];
     avr_eeprom_desc_t part;
-    uint32_t first = 0, last = sizeof now;
+    uint32_t first = 0, last = sizeof chip;
 
-    part.ee = now;
+    part.ee = chip;
     part.offset = 0;
-    part.size = sizeof now;
+    part.size = sizeof chip;
     avr_ioctl(board.avr, AVR_IOCTL_EEPROM_GET, &part);
-    while (first < last && now[first] == board.eeprom[first]) {
+    while (first < last && chip[first] == board.eeprom[first]) {
         first++;
     }
-    while (last > first && now[last - 1] == board.eeprom[last - 1]) {
+    while (last > first && chip[last - 1] == board.eeprom[last - 1]) {
         last--;
     }
     if (last > first) {
-        memcpy(board.eeprom + first, now + first, last - first);
+        memcpy(board.eeprom + first, chip + first, last - first);
         memory_write(board.eeprom, first, last - first);
     }
 }

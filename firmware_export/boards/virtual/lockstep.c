@@ -106,7 +106,6 @@ int lockstep_turn(void)
     struct firmware *const firmware = &board.firmware;
     const uint64_t wall = board_wall_us();
     const int virtual_time = safety_torque(firmware->state) && !board.paced;
-    uint64_t wait;
 
     if (virtual_time) {
         board.offset_us = wall - board.time_us;
@@ -126,7 +125,7 @@ int lockstep_turn(void)
         return 1;
     }
     if (safety_torque(firmware->state) && !board.paced) {
-        wait = until_step(wall);
+        const uint64_t wait = until_step(wall);
         if (wait == 0) {
             step();
             board.fresh = 1;
