@@ -76,7 +76,7 @@ def reorder(line: Line, data: bytes) -> bytes:
 
 def splice(line: Line, data: bytes) -> bytes:
     line.kept = b""
-    line.glued = data[: line.rng.randrange(1, len(data))]  # runs into the next piece
+    line.glued = data[: line.rng.randrange(len(data)) + 1]  # runs into the next piece
     return b""
 
 
