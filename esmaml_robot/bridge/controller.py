@@ -28,12 +28,11 @@ from ..signals import F32, I32, Signals
 from .episode import EpisodeRecord, Recorder, Telemetry
 from .link import CONNECT_SECONDS, RETRY_SECONDS, ControllerInfo, Link
 from .messages import CHUNK_FLOATS, Fault, Flag, Frame, State
+from .parameters import keep_parameters, read_parameters
 from .transport import DEFAULT_BAUD, Transport, open_port
 
 #: Patience beyond the robot's own release time: a computer under load must not take a slow plant for a dead one.
 _GRACE_SECONDS = 1.0
-#: An EEPROM takes some milliseconds a byte.
-_STORE_PATIENCE = 8.0
 
 
 @dataclass(frozen=True)
@@ -113,19 +112,11 @@ class RobotController:
 
     def read_parameters(self) -> F32:
         """The controller's base parameters, float32 (d,)."""
-        theta = np.zeros(self.policy.dimension, dtype=np.float32)
-        for offset in range(0, len(theta), CHUNK_FLOATS):
-            reply = self.link.query("params_read", "params_values", offset=offset)
-            if reply["offset"] != offset or not reply["used"]:
-                raise LinkError(
-                    f"{self.port}: asked for parameters from {offset} on, got {reply['used']} from {reply['offset']}."
-                )
-            theta[offset : offset + reply["used"]] = reply["values"][: reply["used"]]
-        return theta
+        return read_parameters(self.link, self.policy.dimension)
 
     def store(self, keep: bool = True) -> None:
         """Keep the base parameters over power off, or forget those kept. Raises LinkError where the board cannot."""
-        self.link.exchange("params_store", patience=_STORE_PATIENCE, keep=int(keep))
+        keep_parameters(self.link, keep)
 
     def commit(self, seed: int, sigma: float, expected_theta: F32) -> int:
         """Add sigma * direction(seed) to the controller's base, which must become `expected_theta`; returns its CRC.

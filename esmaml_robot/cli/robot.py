@@ -14,7 +14,8 @@ from rich.progress import track
 from rich.table import Table
 
 from ..bridge.link import ControllerInfo, Link, controller_info
-from ..bridge.messages import CHUNK_FLOATS, Fault, State
+from ..bridge.messages import Fault, State
+from ..bridge.parameters import keep_parameters, read_parameters
 from ..bridge.refusals import fault_text
 from ..bridge.transport import DEFAULT_BAUD, available_ports, open_port
 from ..checkpoint import RunFolder
@@ -200,12 +201,9 @@ def params(
         raise ConfigError("--keep and --forget: one of the two")
     with _link(port, baud, run) as link:
         found = link.connect()
-        theta = np.zeros(found.n_parameters, dtype=np.float32)
-        for offset in range(0, found.n_parameters, CHUNK_FLOATS):
-            reply = link.query("params_read", "params_values", offset=offset)
-            theta[offset : offset + reply["used"]] = reply["values"][: reply["used"]]
+        theta = read_parameters(link, found.n_parameters)
         if keep or forget:
-            link.exchange("params_store", patience=8.0, keep=int(keep))
+            keep_parameters(link, keep)
         if save is not None:
             np.save(save, theta)
         values: dict[str, Any] = {"parameters": theta.tolist()} if as_json else {"parameters": theta.size}

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "crc32.h"
 #include "directions.h"
 #include "protocol.h"
 #include "rom.h"
@@ -20,20 +21,12 @@ uint32_t params_crc32(uint32_t crc, const float *values, uint32_t count)
 {
     uint32_t i;
 
-    crc = ~crc;
     for (i = 0; i < count; i++) {
         uint8_t bytes[4];
-        unsigned k;
         (void)put_f32(bytes, values[i]);
-        for (k = 0; k < 4; k++) {
-            unsigned bit;
-            crc ^= (uint32_t)bytes[k];
-            for (bit = 0; bit < 8; bit++) {
-                crc = (crc >> 1) ^ ((crc & 1u) ? (uint32_t)0xEDB88320UL : (uint32_t)0);
-            }
-        }
+        crc = crc32_bytes(crc, bytes, sizeof bytes);
     }
-    return ~crc;
+    return crc;
 }
 
 int params_finite(float value)

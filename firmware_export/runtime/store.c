@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "crc32.h"
 #include "hal.h"
 #include "params.h"
 #include "protocol.h"
@@ -20,21 +21,6 @@ void store_hash_bytes(const char *digits, uint8_t *bytes)
     for (i = 0; i < 8; i++) {
         bytes[i] = (uint8_t)((nibble(digits[2 * i]) << 4) | nibble(digits[2 * i + 1]));
     }
-}
-
-/* CRC-32 (zlib) of bytes; start with 0. */
-static uint32_t crc32_of(uint32_t crc, const uint8_t *data, uint32_t length)
-{
-    uint32_t i;
-    crc = ~crc;
-    for (i = 0; i < length; i++) {
-        unsigned bit;
-        crc ^= (uint32_t)data[i];
-        for (bit = 0; bit < 8; bit++) {
-            crc = (crc >> 1) ^ ((crc & 1u) ? (uint32_t)0xEDB88320UL : (uint32_t)0);
-        }
-    }
-    return ~crc;
 }
 
 /* What stands behind the parameters, but for the CRC, which is of the parameters and of this. */
@@ -60,10 +46,10 @@ static int look(unsigned slot, uint32_t *generation)
 
     for (at = 0; at < STORE_PARAMETERS_BYTES; at += 4) {
         hal_store_read(slot_at(slot) + at, bytes, 4);
-        crc = crc32_of(crc, bytes, 4);
+        crc = crc32_bytes(crc, bytes, 4);
     }
     hal_store_read(slot_at(slot) + STORE_PARAMETERS_BYTES, bytes, TRAILER_BYTES);
-    crc = crc32_of(crc, bytes, TRAILER_BYTES - 4);
+    crc = crc32_bytes(crc, bytes, TRAILER_BYTES - 4);
     (void)get_u32(bytes, generation);
     (void)get_u32(bytes + TRAILER_BYTES - 4, &found);
     put_trailer(expected, *generation);
@@ -126,10 +112,10 @@ enum store_result store_save(const float *parameters)
     for (i = 0; i < POLICY_PARAMETERS; i++) {
         (void)put_f32(bytes, parameters[i]);
         hal_store_write(slot_at(slot) + 4u * i, bytes, 4);
-        crc = crc32_of(crc, bytes, 4);
+        crc = crc32_bytes(crc, bytes, 4);
     }
     put_trailer(trailer, generation);
-    crc = crc32_of(crc, trailer, TRAILER_BYTES - 4);
+    crc = crc32_bytes(crc, trailer, TRAILER_BYTES - 4);
     (void)put_u32(trailer + TRAILER_BYTES - 4, crc);
     hal_store_write(slot_at(slot) + STORE_PARAMETERS_BYTES, trailer, TRAILER_BYTES);
     return look(slot, &written) && written == generation ? STORE_OK : STORE_FAILED;

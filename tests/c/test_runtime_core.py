@@ -93,7 +93,7 @@ def lib(tmp_path_factory):
     )
     write_robot_c(SPEC, folder)
     (folder / "glue.c").write_text(GLUE)
-    sources = [RUNTIME / f"{name}.c" for name in ("bridge", "directions", "params", "safety")]
+    sources = [RUNTIME / f"{name}.c" for name in ("bridge", "crc32", "directions", "params", "safety")]
     sources += [folder / "policy.c", folder / "glue.c"]
     out = folder / "core.so"
     subprocess.run(
