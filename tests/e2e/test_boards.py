@@ -97,7 +97,11 @@ def test_a_step_of_the_operator_makes_the_bits_that_numpy_makes(built, board):
         info = controller.connect()
         assert (info.board, info.state) == (board, State.IDLE)
         theta = THETA
-        for seed, sigma in ((7, 0.15), (2**32 - 1, 0.4)):
+        rng = np.random.default_rng(3)
+        # 42 draws a step; benchmarks/direction_bits.py makes a million of them
+        drawn = zip(rng.integers(2**32, size=200).tolist(), rng.normal(size=200).tolist(), strict=True)
+        for seed, wide in ((7, 0.15), (2**32 - 1, 0.4), *drawn):
+            sigma = float(np.float32(wide))
             step = Proposals(theta, np.array([seed], np.uint32), np.array([sigma], np.float32), np.zeros(1, np.uint32))
             theta = materialise([step])[0]
             assert controller.commit(seed, sigma, theta) == theta_crc32(theta)
