@@ -27,13 +27,15 @@ class _Part(BaseModel):
 
 class CompileSettings(_Part):
     """compiler, and the Debian packages that bring it; flags of every file, and of linking, where {board} is the
-    board's folder; what the HAL sees besides; its sources; the program that reads sizes out of an image.
+    board's folder; folders of headers beside the board's own; what the HAL sees besides; its sources; the program that
+    reads sizes out of an image.
     """
 
     compiler: str
     package: str
     flags: tuple[str, ...]
     link_flags: tuple[str, ...] = ()
+    includes: tuple[str, ...] = ()
     hal_defines: tuple[str, ...] = ()
     hal_sources: tuple[str, ...]
     size: str = "size"

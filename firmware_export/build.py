@@ -102,6 +102,11 @@ def _sizes(board: Board, image: Path) -> tuple[int, int]:
     return text + data, data + bss
 
 
+def _include_flags(board: Board, generated: Path) -> list[str]:
+    own = (board.folder, *map(board.source, board.settings.compile.includes))
+    return [f"-I{folder}" for folder in (RUNTIME, generated, COMMON, VIRTUAL, *own)]
+
+
 def _build_emulator(board: Board, generated: Path, scratch: Path) -> Path | None:
     """The program that runs the board's image, or None where the image is a program itself."""
     emulator = board.settings.emulator
@@ -120,8 +125,8 @@ def _build_emulator(board: Board, generated: Path, scratch: Path) -> Path | None
     # a library's headers are not ours to be strict about
     system = ["-isystem", str(header.parent)] if emulator.header else []
     run_compiler(
-        [cc, "-std=c99", "-O2", "-D_GNU_SOURCE", *WARNINGS, *system, f"-I{COMMON}", f"-I{RUNTIME}",
-         f"-I{generated}", *map(str, sources), *emulator.libraries, "-o", str(scratch / "emulator")],
+        [cc, "-std=c99", "-O2", "-D_GNU_SOURCE", *WARNINGS, *system, *_include_flags(board, generated),
+         *map(str, sources), *emulator.libraries, "-o", str(scratch / "emulator")],
         f"the emulator of board {board.name}",
     )  # fmt: skip
     return scratch / "emulator"
@@ -153,7 +158,7 @@ def build_firmware(name: str, spec: RobotSpec, generated: Path, out: Path, *, sa
     hal = [board.source(file) for file in settings.hal_sources]
     flags = (*settings.flags, *(SANITIZERS if sanitize else ()))
     firmware_id = _firmware_id([*core, *hal, *headers], flags)
-    folders = [f"-I{folder}" for folder in (RUNTIME, generated, COMMON, VIRTUAL)]
+    folders = _include_flags(board, generated)
     common = [compiler, *flags, *WARNINGS, "-DESMAML_FIRMWARE", *folders]
     emulated = board.settings.emulator is not None
     try:

@@ -40,7 +40,7 @@ def resting():
 THETA = resting()
 #: seed and sigma of candidates: the policy itself, one that stays in the arena, one that leaves it
 CANDIDATES = ((0, 0.0), (4, 0.1), (3, 0.9))
-EMULATED = ("atmega328p", "mps2_an386")
+EMULATED = ("atmega328p", "atmega2560", "mps2_an386")
 
 
 @pytest.fixture(scope="session", params=EMULATED)
@@ -131,7 +131,7 @@ def test_adaptation_on_the_chip_alone_ends_at_the_same_bits(built, board):
     assert theta.tobytes() != THETA.tobytes()
 
 
-@pytest.mark.parametrize("name", ["host", "atmega328p"])
+@pytest.mark.parametrize("name", ["host", "atmega328p", "atmega2560"])
 def test_kept_parameters_outlive_a_power_cut(built, name, tmp_path):
     def plug_in():
         return VirtualRobot("rover_uno", built(name).command, seed=1, store=tmp_path / "memory")

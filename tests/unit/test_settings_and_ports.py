@@ -190,7 +190,7 @@ def test_bad_sim_ports_are_one_line_that_names_them(url, words):
 @pytest.mark.parametrize(
     ("robot", "board", "kind", "words"),
     [
-        ("rover_uno", "moon", ConfigError, "there is no board 'moon'; known: atmega328p, host, mps2_an386"),
+        ("rover_uno", "moon", ConfigError, "there is no board 'moon'; known: atmega2560, atmega328p, host, mps2_an386"),
         ("cartpole", "atmega328p", ExportError, "not wired for robot cartpole; it is for: rover_uno."),
     ],
 )

@@ -1,5 +1,5 @@
 /*
- * emulator.c - an Arduino Uno in simavr, its pins in a simulated world.
+ * emulator.c - an ATmega in simavr, its pins in a simulated world.
  *
  *   emulator IMAGE.elf --plant-fd N [--paced] [--unplug-at EPISODE:TICK] [--store FILE] [--report FILE]
  *
@@ -27,9 +27,11 @@
 #include <simavr/sim_elf.h>
 #include <simavr/sim_io.h>
 
+#include "chip.h"
 #include "line.h"
 #include "memory.h"
 #include "options.h"
+#include "pin.h"
 #include "wiring.h"
 #include "world.h"
 
@@ -42,15 +44,14 @@
 #define ADC_STEPS 1023u
 #define ENCODERS 2
 #define CLOSED_POLL_US 2000
-#define EEPROM_BYTES 1024u
-#define BOOT_COUNT 0x3FC /* where hal_avr.c keeps its count of boots */
+#define EEPROM_BYTES CHIP_EEPROM_BYTES
+#define BOOT_COUNT ((int)EEPROM_BYTES - 4) /* where hal_avr.c keeps its count of boots */
 
-/* of the ATmega328P, as addresses of its data space */
+/* addresses in the data space, the same in all chips that have a board here */
 #define REGISTER_GPIOR0 0x3E
 #define REGISTER_GPIOR1 0x4A
 #define REGISTER_GPIOR2 0x4B
 #define REGISTER_SPL 0x5D
-#define RAM_END 0x8FF
 #define REGISTER_TCCR1A 0x80
 #define REGISTER_OCR1A 0x88
 #define REGISTER_OCR1B 0x8A
@@ -133,12 +134,14 @@ static void give_edges(void)
     }
 }
 
-static uint8_t port(char name)
+/* Level that the chip gives to an output. */
+static int output(char port, unsigned bit)
 {
     avr_ioport_state_t state;
-    avr_ioctl(board.avr, (uint32_t)AVR_IOCTL_IOPORT_GETSTATE(name), &state);
-    return (uint8_t)state.port;
+    avr_ioctl(board.avr, (uint32_t)AVR_IOCTL_IOPORT_GETSTATE(port), &state);
+    return (int)((unsigned)state.port >> bit & 1u);
 }
+#define OUTPUT(pin) output(PIN_LETTER(pin), PIN_BIT(pin))
 
 /* What the motors get, as their drivers would see it. */
 static void read_motors(int32_t *actuators)
@@ -151,7 +154,7 @@ static void read_motors(int32_t *actuators)
         const int at = second ? REGISTER_OCR1B : REGISTER_OCR1A;
         const int connected = data[REGISTER_TCCR1A] >> (second ? 5 : 7) & 1;
         const int32_t duty = connected ? data[at] | data[at + 1] << 8 : 0;
-        const int reverse = second ? port('D') >> 7 & 1 : port('B') & 1;
+        const int reverse = second ? OUTPUT(MOTOR_1_REVERSE) : OUTPUT(MOTOR_0_REVERSE);
         actuators[i] = reverse ? -duty : duty;
     }
 }
@@ -159,7 +162,7 @@ static void read_motors(int32_t *actuators)
 static void on_tick(avr_irq_t *irq, uint32_t value, void *param)
 {
     int32_t actuators[ROBOT_ACTUATORS];
-    const int torque_on = port('D') >> 6 & 1;
+    const int torque_on = OUTPUT(POWER_STAGE);
     int changed;
     (void)irq;
     (void)value;
@@ -216,7 +219,7 @@ static void report(void)
                                 "\"stack_bytes\": %u}\n",
                                 board.ticks_measured,
                                 board.ticks_measured ? (unsigned long)(board.ticks_cycles / board.ticks_measured) : 0ul,
-                                (unsigned long)board.worst_tick, (unsigned)(RAM_END - board.lowest_stack)) < 0 ||
+                                (unsigned long)board.worst_tick, (unsigned)(CHIP_RAM_END - board.lowest_stack)) < 0 ||
         fclose(file) != 0) {
         die(board.options.report);
     }
@@ -307,16 +310,18 @@ static void wire_up(void)
     avr_irq_register_notify(avr_io_getirq(avr, AVR_IOCTL_UART_GETIRQ('0'), UART_IRQ_OUT_XOFF), on_ready, NULL);
     board.line_ready = 1;
     for (i = 0; i < ENCODERS; i++) {
-        board.encoder_pin[i][0] = avr_io_getirq(avr, AVR_IOCTL_IOPORT_GETIRQ('D'), 2 + 2 * i);
-        board.encoder_pin[i][1] = avr_io_getirq(avr, AVR_IOCTL_IOPORT_GETIRQ('D'), 3 + 2 * i);
+        const uint32_t port = (uint32_t)AVR_IOCTL_IOPORT_GETIRQ(PIN_LETTER(ENCODERS_FROM));
+        board.encoder_pin[i][0] = avr_io_getirq(avr, port, PIN_BIT(ENCODERS_FROM) + 2 * i);
+        board.encoder_pin[i][1] = avr_io_getirq(avr, port, PIN_BIT(ENCODERS_FROM) + 2 * i + 1);
     }
     for (i = 0; i < 8; i++) {
         board.analogue[i] = avr_io_getirq(avr, AVR_IOCTL_ADC_GETIRQ, ADC_IRQ_ADC0 + i);
     }
-    avr_irq_register_notify(avr_io_getirq(avr, AVR_IOCTL_IOPORT_GETIRQ('B'), 5), on_tick, NULL);
+    avr_irq_register_notify(
+        avr_io_getirq(avr, (uint32_t)AVR_IOCTL_IOPORT_GETIRQ(PIN_LETTER(TICK)), PIN_BIT(TICK)), on_tick, NULL);
     avr_register_io_write(avr, REGISTER_GPIOR0, on_episode, NULL);
     avr_register_io_write(avr, REGISTER_GPIOR2, on_period, NULL);
-    board.lowest_stack = RAM_END;
+    board.lowest_stack = CHIP_RAM_END;
     board.next_edges = START_CYCLES;
 }
 
@@ -415,9 +420,9 @@ int main(int argc, char **argv)
     if (elf_read_firmware(argv[1], &image) != 0) {
         die("the image cannot be read: is it an ELF file for this chip?");
     }
-    board.avr = avr_make_mcu_by_name("atmega328p");
+    board.avr = avr_make_mcu_by_name(CHIP_NAME);
     if (board.avr == NULL || avr_init(board.avr) != 0) {
-        die("simavr does not know the atmega328p");
+        die("simavr does not know the " CHIP_NAME);
     }
     image.frequency = HZ;
     avr_load_firmware(board.avr, &image);

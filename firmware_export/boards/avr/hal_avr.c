@@ -1,24 +1,21 @@
 /*
- * hal_avr.c - the firmware on an ATmega328P at 16 MHz, as on an Arduino Uno.
+ * hal_avr.c - the firmware on an ATmega at 16 MHz, as on an Arduino Uno or Mega.
  *
- *   D0, D1        serial line to the host, through the board's USB chip
- *   D2 D3, D4 D5  quadrature encoders 0 and 1
- *   A0 to A5      analogue inputs, against AVcc
- *   D9, D8        motor 0: PWM, direction (high: backwards)
- *   D10, D7       motor 1
- *   D6            power stage: high while there is torque
- *   D13           toggles once a control period, behind the commands of that period
- *
- * Which sensor of the robot is which input is in wiring.h, rendered from board.toml. Interrupts move bytes and count
- * edges; everything else is in the main loop, and no interrupt computes with floats.
+ * Two quadrature encoders, eight analogue inputs against AVcc, two motors with PWM and direction, a power stage that is
+ * high while there is torque, and a pin that toggles once a control period, behind the commands of that period. Where
+ * they are is in the chip's chip.h; which sensor of the robot is which input, in wiring.h, rendered from board.toml.
+ * The host is at UART 0. Interrupts move bytes and count edges; everything else is in the main loop, and no interrupt
+ * computes with floats.
  */
 #include <avr/eeprom.h>
 #include <avr/interrupt.h>
 #include <avr/io.h>
 #include <avr/wdt.h>
 
+#include "chip.h"
 #include "firmware.h"
 #include "hal.h"
+#include "pin.h"
 #include "wiring.h"
 
 #ifndef FIRMWARE_ID
@@ -36,10 +33,10 @@
 #define REST_LIMIT_US 5000000u /* wait no longer for a robot that is being carried */
 #define ADC_TRIES 1000u       /* a conversion takes 13 of its own clocks, some hundred turns of the loop */
 
-#define MOTOR_0_REVERSE PB0
-#define TICK PB5
-#define MOTOR_1_REVERSE PD7
-#define POWER PD6
+#define ENCODER_PINS() ((uint8_t)((unsigned)PIN_INPUT(ENCODERS_FROM) >> PIN_BIT(ENCODERS_FROM) & 0x0Fu))
+#define SET(pin, high) set_bit(&PIN_PORT(pin), PIN_BIT(pin), high)
+#define OUTPUT(pin) set_bit(&PIN_DDR(pin), PIN_BIT(pin), 1)
+#define TOGGLE_TICK() (PIN_INPUT(TICK) = _BV(PIN_BIT(TICK))) /* writing a 1 there toggles the pin */
 
 static struct firmware firmware;
 
@@ -53,7 +50,7 @@ static uint8_t encoder_pins;
 
 /* ---- interrupts ---- */
 
-ISR(USART_RX_vect)
+ISR(RECEIVED_VECTOR)
 {
     const uint8_t byte = UDR0;
     const uint8_t next = (uint8_t)((rx_in + 1u) % RX_BYTES);
@@ -63,7 +60,7 @@ ISR(USART_RX_vect)
     }
 }
 
-ISR(USART_UDRE_vect)
+ISR(SENDABLE_VECTOR)
 {
     if (tx_out == tx_in) {
         UCSR0B = (uint8_t)(UCSR0B & ~_BV(UDRIE0));
@@ -79,10 +76,10 @@ ISR(TIMER0_OVF_vect)
 }
 
 /* Two encoders, four edges a period each; a pair of edges at once is impossible and counts as none. */
-ISR(PCINT2_vect)
+ISR(ENCODER_VECTOR)
 {
     static const int8_t moved[16] = {0, 1, -1, 0, -1, 0, 0, 1, 1, 0, 0, -1, 0, -1, 1, 0};
-    const uint8_t now = (uint8_t)((PIND >> PD2) & 0x0Fu);
+    const uint8_t now = ENCODER_PINS();
     edges[0] += moved[((encoder_pins & 0x03u) << 2) | (now & 0x03u)];
     edges[1] += moved[(encoder_pins & 0x0Cu) | (now >> 2)];
     encoder_pins = now;
@@ -145,11 +142,11 @@ static void motor(uint8_t number, int32_t count)
 {
     const uint16_t duty = (uint16_t)(count < 0 ? -count : count);
     if (number == 0) {
-        set_bit(&PORTB, MOTOR_0_REVERSE, count < 0);
+        SET(MOTOR_0_REVERSE, count < 0);
         OCR1A = duty;
         set_bit(&TCCR1A, COM1A1, duty > 0);
     } else {
-        set_bit(&PORTD, MOTOR_1_REVERSE, count < 0);
+        SET(MOTOR_1_REVERSE, count < 0);
         OCR1B = duty;
         set_bit(&TCCR1A, COM1B1, duty > 0);
     }
@@ -160,13 +157,13 @@ void hal_actuate(const int32_t *actuators, int torque_on)
     static const struct wire wires[ROBOT_ACTUATORS] = WIRING_ACTUATORS;
     uint8_t i;
     if (!torque_on) {
-        set_bit(&PORTD, POWER, 0);
+        SET(POWER_STAGE, 0);
     }
     for (i = 0; i < ROBOT_ACTUATORS; i++) {
         motor(wires[i].number, actuators[i]);
     }
     if (torque_on) {
-        set_bit(&PORTD, POWER, 1);
+        SET(POWER_STAGE, 1);
     }
 }
 
@@ -254,15 +251,19 @@ static uint32_t count_boots(void)
 
 static void start_pins(void)
 {
-    DDRB = (uint8_t)(_BV(MOTOR_0_REVERSE) | _BV(PB1) | _BV(PB2) | _BV(TICK));
-    DDRD = (uint8_t)(_BV(POWER) | _BV(MOTOR_1_REVERSE));
+    OUTPUT(POWER_STAGE);
+    OUTPUT(MOTOR_0_PWM);
+    OUTPUT(MOTOR_0_REVERSE);
+    OUTPUT(MOTOR_1_PWM);
+    OUTPUT(MOTOR_1_REVERSE);
+    OUTPUT(TICK);
     ICR1 = WIRING_PWM_TOP;
     TCCR1A = _BV(WGM11); /* fast PWM up to ICR1, 2 kHz at a top of 1000 */
     TCCR1B = (uint8_t)(_BV(WGM13) | _BV(WGM12) | _BV(CS11));
     ADCSRA = (uint8_t)(_BV(ADEN) | _BV(ADPS2) | _BV(ADPS1) | _BV(ADPS0));
-    encoder_pins = (uint8_t)((PIND >> PD2) & 0x0Fu);
-    PCMSK2 = (uint8_t)(_BV(PCINT18) | _BV(PCINT19) | _BV(PCINT20) | _BV(PCINT21));
-    PCICR = _BV(PCIE2);
+    encoder_pins = ENCODER_PINS();
+    ENCODER_MASK = (uint8_t)(0x0Fu << PIN_BIT(ENCODERS_FROM));
+    PCICR = _BV(ENCODER_ENABLE);
 }
 
 static void start_line(void)
@@ -288,7 +289,7 @@ int main(void)
     start_pins();
     start_line();
     sei();
-    firmware_init(&firmware, "atmega328p", (uint32_t)FIRMWARE_ID, count_boots());
+    firmware_init(&firmware, CHIP_NAME, (uint32_t)FIRMWARE_ID, count_boots());
     next = hal_now_us() + PERIOD;
     for (;;) {
         uint32_t now;
@@ -296,18 +297,18 @@ int main(void)
         awaited = firmware.awaits;
         firmware_poll(&firmware);
         if (awaited && !firmware.awaits) {
-            PINB = _BV(TICK); /* toggles the pin: the host's commands of this period are there */
+            TOGGLE_TICK(); /* the host's commands of this period are there */
         }
         now = hal_now_us();
         if (now - next < (uint32_t)0x80000000UL) {
             if (firmware.awaits) {
-                PINB = _BV(TICK); /* they never came */
+                TOGGLE_TICK(); /* they never came */
             }
             GPIOR2 = 1; /* for an emulator that measures how long it takes */
             firmware_tick(&firmware);
             GPIOR2 = 0;
             if (!firmware.awaits) {
-                PINB = _BV(TICK);
+                TOGGLE_TICK();
             }
             next += PERIOD;
             if (now - next < (uint32_t)0x80000000UL) {

@@ -1,0 +1,23 @@
+/* chip.h - an ATmega328P as on an Arduino Uno: what avr/hal_avr.c and avr/emulator.c ask of a chip. */
+#ifndef CHIP_H
+#define CHIP_H
+
+#define CHIP_NAME "atmega328p"
+#define CHIP_RAM_END 0x8FF
+#define CHIP_EEPROM_BYTES 1024u
+
+#define MOTOR_0_PWM B, 1     /* D9, OC1A */
+#define MOTOR_0_REVERSE B, 0 /* D8 */
+#define MOTOR_1_PWM B, 2     /* D10, OC1B */
+#define MOTOR_1_REVERSE D, 7 /* D7 */
+#define POWER_STAGE D, 6     /* D6 */
+#define TICK B, 5            /* D13 */
+#define ENCODERS_FROM D, 2   /* D2 to D5: both channels of encoder 0, then of 1 */
+
+#define ENCODER_VECTOR PCINT2_vect
+#define ENCODER_MASK PCMSK2
+#define ENCODER_ENABLE PCIE2
+#define RECEIVED_VECTOR USART_RX_vect
+#define SENDABLE_VECTOR USART_UDRE_vect
+
+#endif
