@@ -17,6 +17,7 @@ towards this program. Afterwards must hold, or the injection counts as a failure
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import random
 import sys
@@ -257,6 +258,8 @@ def inject(bench: Bench, line: Line, kind: str, right: EpisodeRecord, number: in
     if not bench.released(line.heard_tick):
         broken.append("released")
     line.arm(spoil, 10**9, False)
+    with contextlib.suppress(EsmamlError):
+        robot.disarm()  # where the session still stands; the other way, below, is to wait until it is given up
     try:
         again = RobotController(line, SPEC, LAYOUT)
         until = time.monotonic() + 3.0
