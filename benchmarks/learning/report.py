@@ -89,10 +89,7 @@ def _section(experiment: Experiment, contents: Sequence[dict[str, Any]]) -> list
             name = f"**{label}**" if label == "ES-MAML" else label.replace("*", "\\*")
             cells = [f"{_cell(r['after'])} ({SIGMA} {r['inner_sigma']:g})" for r in rows]
             both = str(over).replace("-", MINUS) if len(rows) > 1 else "one seed"
-            out.append(
-                f"| {name} | {' | '.join(cells)} | {both} | {early:.0%} | "
-                f"{rows[0]['training_episodes']:,} |"
-            )
+            out.append(f"| {name} | {' | '.join(cells)} | {both} | {early:.0%} | {rows[0]['training_episodes']:,} |")
         wanted = table.wanted.replace(" -", f" {MINUS}")
         out.append(f"\nWanted: {wanted}. **{'Reached' if reached else 'Not reached'}**; {words}.\n")
     if experiment.remarks:

@@ -176,6 +176,12 @@ MESSAGES = (
         Field("unsent", "u32", "frames dropped because the line was full"),
         Field("crc32", "u32", "CRC-32 (zlib) of the base parameters"),
     )),
+    Message(0x06, "read", "to_controller", "Asks for READINGS. Does not feed the watchdog."),
+    Message(0x07, "readings", "to_host", "What the pins say now, in any state.", (
+        Field("state", "u8", "State"),
+        Field("sensors", "i32", "as read now", "counts", "N_SENSORS"),
+        Field("actuators", "i32", "as last commanded", "counts", "N_ACTUATORS"),
+    )),
     Message(0x10, "params_begin", "to_controller", "Announces parameters; the base stays until PARAMS_END.", (
         Field("count", "u32", "number of parameters"), _CRC,
     )),

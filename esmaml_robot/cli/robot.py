@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
+from rich.live import Live
 from rich.progress import track
 from rich.table import Table
 
@@ -20,11 +21,14 @@ from ..bridge.refusals import fault_text
 from ..bridge.transport import DEFAULT_BAUD, available_ports, open_port
 from ..checkpoint import RunFolder
 from ..errors import ConfigError, LinkTimeout
-from ..robot_spec import known_robots, load_robot
+from ..robot_spec import RobotSpec, known_robots, load_robot
+from ..signals import Signals
 from .common import err, guarded, out, print_json
 from .ports import parse_sim_port, real_port
 
 app = typer.Typer(help="Look at a controller, stop it, test it.", no_args_is_help=True)
+
+_MONITOR_SECONDS = 0.1
 
 Port = Annotated[str, typer.Option(help="Serial port, pyserial URL, or sim://ROBOT?seed=N with --run.")]
 Baud = Annotated[int, typer.Option(help="Baud rate.", min=9600, max=4_000_000)]
@@ -54,7 +58,7 @@ def _robot_name(spec_hash: str) -> str:
     for name in known_robots():
         if load_robot(name).spec_hash == spec_hash:
             return name
-    return f"unknown here ({spec_hash})"
+    return f"unknown here ({spec_hash}): give --robot"
 
 
 def _facts(info: ControllerInfo) -> dict[str, Any]:
@@ -129,6 +133,70 @@ def status(port: Port, baud: Baud = DEFAULT_BAUD, run: Run = None, as_json: AsJs
         _show(f"controller at {link.port}", values, as_json)
         if not as_json and (advice := fault_text(fault)):
             err.print(advice)
+
+
+def _view(spec: RobotSpec, readings: dict[str, Any], status: dict[str, Any], trip_us: float) -> Table:
+    """One picture of `monitor`."""
+    signals = Signals(spec)
+    state = State(readings["state"]).name
+    table = Table(title=f"{spec.name}: {state}, round trip {trip_us:.0f} us", show_lines=False)
+    for column in ("", "name", "counts", "value", "range"):
+        table.add_column(column, justify="left" if column in ("", "name") else "right")
+    sensors = signals.to_si(np.array(readings["sensors"], np.int32)[:, None])[:, 0]
+    commands = signals.commands_si(np.array(readings["actuators"], np.int32)[:, None])[:, 0]
+    for kind, parts, counts, values in (
+        ("sensor", spec.sensors, readings["sensors"], sensors),
+        ("actuator", spec.actuators, readings["actuators"], commands),
+    ):
+        for part, count, value in zip(parts, counts, values.tolist(), strict=True):
+            low, high = part.range
+            table.add_row(kind, part.name, str(count), f"{value:.4g} {part.unit}", f"{low:g} .. {high:g}")
+    counters = ("overruns", "bad_frames", "stale", "watchdog_trips", "unsent")
+    table.caption = ", ".join(f"{name.replace('_', ' ')} {status[name]}" for name in counters)
+    return table
+
+
+@app.command()
+@guarded
+def monitor(
+    port: Port,
+    baud: Baud = DEFAULT_BAUD,
+    run: Run = None,
+    robot: Annotated[
+        str | None, typer.Option(help="Robot by name, or its YAML file; default: the one that ships with its hash.")
+    ] = None,
+    seconds: Annotated[float, typer.Option(help="Stop after so long; 0: at Ctrl-C.", min=0.0)] = 0.0,
+    as_json: AsJson = False,
+) -> None:
+    """Sensors, actuators, state and counters, live, in any state: the place to look whether the wiring is right.
+
+    Example: esmaml robot monitor --port /dev/ttyACM0
+    """
+    with _link(port, baud, run) as link:
+        reply = link.probe()
+        if reply is None:
+            raise LinkTimeout(f"{link.port}: no controller answered. Is it the right port, and the right baud rate?")
+        spec = load_robot(robot or _robot_name(reply["spec_hash"]))
+        watched = Link(link.transport, spec, None)
+        watched.connect()
+        end = time.monotonic() + seconds if seconds else float("inf")
+        with contextlib.suppress(KeyboardInterrupt), Live(console=err, auto_refresh=False, transient=as_json) as live:
+            while True:
+                start = time.perf_counter()
+                readings = watched.query("read", "readings")
+                trip_us = 1e6 * (time.perf_counter() - start)
+                status = watched.query("status", "status_reply")
+                live.update(_view(spec, readings, status, trip_us), refresh=True)
+                if time.monotonic() > end:
+                    break
+                time.sleep(_MONITOR_SECONDS)
+        if as_json:
+            names = [s.name for s in spec.sensors], [a.name for a in spec.actuators]
+            values = {
+                kind: dict(zip(found, readings[kind], strict=True))
+                for kind, found in zip(("sensors", "actuators"), names, strict=True)
+            }
+            print_json({"robot": spec.name, "state": State(readings["state"]).name, **values})
 
 
 @app.command()

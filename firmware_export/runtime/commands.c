@@ -59,6 +59,19 @@ static void send_status(struct firmware *firmware)
                   msg_status_reply_put(firmware_header(firmware, payload, MSG_STATUS_REPLY, firmware->session), &reply));
 }
 
+static void send_readings(struct firmware *firmware)
+{
+    uint8_t payload[LENGTH_READINGS];
+    struct msg_readings reply;
+
+    reply.state = firmware->state;
+    hal_sense(reply.sensors);
+    memcpy(reply.actuators, safety_torque(firmware->state) ? firmware->episode.command : robot_safe,
+           sizeof reply.actuators);
+    firmware_send(firmware, payload,
+                  msg_readings_put(firmware_header(firmware, payload, MSG_READINGS, firmware->session), &reply));
+}
+
 static void send_parameters(struct firmware *firmware, const uint8_t *fields)
 {
     uint8_t payload[LENGTH_PARAMS_VALUES];
@@ -138,6 +151,24 @@ static struct params_outcome refuse(const struct firmware *firmware)
         return answer(RESULT_FAULTED, firmware->fault);
     }
     return answer(RESULT_WRONG_STATE, firmware->state);
+}
+
+/* Answers a question that changes nothing, so that it may come twice; 0 where the message is none. */
+static int answer_question(struct firmware *firmware, uint8_t type, const uint8_t *fields)
+{
+    switch (type) {
+    case MSG_STATUS:
+        send_status(firmware);
+        return 1;
+    case MSG_READ:
+        send_readings(firmware);
+        return 1;
+    case MSG_PARAMS_READ:
+        send_parameters(firmware, fields);
+        return 1;
+    default:
+        return 0;
+    }
 }
 
 /* A command that only moves the safety machine. */
@@ -380,11 +411,8 @@ void firmware_command(struct firmware *firmware, const uint8_t *payload, size_t 
                 firmware->last_ack.acknowledged == header.type &&
                 firmware->last_ack.acknowledged_sequence == header.sequence) {
                 send_ack(firmware, header.session, &firmware->last_ack);
-            } else if (header.sequence == firmware->last_sequence && header.type == MSG_STATUS) {
-                send_status(firmware);
-            } else if (header.sequence == firmware->last_sequence && header.type == MSG_PARAMS_READ) {
-                send_parameters(firmware, fields);
-            } else {
+            } else if (header.sequence != firmware->last_sequence ||
+                       !answer_question(firmware, header.type, fields)) {
                 firmware->stale++;
             }
             return;
@@ -393,12 +421,7 @@ void firmware_command(struct firmware *firmware, const uint8_t *payload, size_t 
         firmware->heard_us = hal_now_us();
         firmware->link_silent = 0;
     }
-    if (header.type == MSG_STATUS) {
-        send_status(firmware);
-        return;
-    }
-    if (header.type == MSG_PARAMS_READ) {
-        send_parameters(firmware, fields);
+    if (answer_question(firmware, header.type, fields)) {
         return;
     }
     if (header.type == MSG_ACTION) {

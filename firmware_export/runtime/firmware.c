@@ -8,6 +8,7 @@
 
 /* the longest messages of either direction must fit a frame: no array has a negative length */
 typedef char frame_holds_telemetry[(LENGTH_TELEMETRY <= BRIDGE_MAX_PAYLOAD) ? 1 : -1];
+typedef char frame_holds_readings[(LENGTH_READINGS <= BRIDGE_MAX_PAYLOAD) ? 1 : -1];
 typedef char frame_holds_every_other_message[(PROTOCOL_LONGEST_FIXED <= BRIDGE_MAX_PAYLOAD) ? 1 : -1];
 
 #define POLL_CHUNK 64

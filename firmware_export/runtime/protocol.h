@@ -15,7 +15,7 @@
 
 #define PROTOCOL_MAJOR 1
 #define PROTOCOL_MINOR 0
-#define PROTOCOL_SCHEMA_HASH 0x575AA95EUL
+#define PROTOCOL_SCHEMA_HASH 0x4F367970UL
 #define PROTOCOL_MAX_PAYLOAD 250
 #define PROTOCOL_CHUNK_FLOATS 16
 
@@ -24,6 +24,8 @@
 #define MSG_ACK 0x03 /* to host: Answer to a command. */
 #define MSG_STATUS 0x04 /* to controller: Asks for STATUS_REPLY. Does not feed the watchdog. */
 #define MSG_STATUS_REPLY 0x05 /* to host: State and counters since the start. */
+#define MSG_READ 0x06 /* to controller: Asks for READINGS. Does not feed the watchdog. */
+#define MSG_READINGS 0x07 /* to host: What the pins say now, in any state. */
 #define MSG_PARAMS_BEGIN 0x10 /* to controller: Announces parameters; the base stays until PARAMS_END. */
 #define MSG_PARAMS_CHUNK 0x11 /* to controller: Some of the parameters, in order. */
 #define MSG_PARAMS_END 0x12 /* to controller: Takes the parameters as base if all came and the CRC fits. */
@@ -54,6 +56,8 @@
 #define LENGTH_ACK (17)
 #define LENGTH_STATUS (9)
 #define LENGTH_STATUS_REPLY (39)
+#define LENGTH_READ (9)
+#define LENGTH_READINGS (10 + 4 * ROBOT_SENSORS + 4 * ROBOT_ACTUATORS)
 #define LENGTH_PARAMS_BEGIN (17)
 #define LENGTH_PARAMS_CHUNK (78)
 #define LENGTH_PARAMS_END (9)
@@ -178,6 +182,12 @@ struct msg_status_reply {
     uint32_t overruns; /* control periods that ended after their deadline */
     uint32_t unsent; /* frames dropped because the line was full */
     uint32_t crc32; /* CRC-32 (zlib) of the base parameters */
+};
+
+struct msg_readings {
+    uint8_t state; /* State */
+    int32_t sensors[ROBOT_SENSORS]; /* as read now [counts] */
+    int32_t actuators[ROBOT_ACTUATORS]; /* as last commanded [counts] */
 };
 
 struct msg_params_begin {
@@ -483,6 +493,33 @@ static inline const uint8_t *msg_status_reply_get(const uint8_t *p, struct msg_s
     return p;
 }
 
+/* Fields of READINGS, behind the header: both return where the payload ends. */
+static inline uint8_t *msg_readings_put(uint8_t *p, const struct msg_readings *m)
+{
+    int i;
+    p = put_u8(p, m->state);
+    for (i = 0; i < ROBOT_SENSORS; i++) {
+        p = put_i32(p, m->sensors[i]);
+    }
+    for (i = 0; i < ROBOT_ACTUATORS; i++) {
+        p = put_i32(p, m->actuators[i]);
+    }
+    return p;
+}
+
+static inline const uint8_t *msg_readings_get(const uint8_t *p, struct msg_readings *m)
+{
+    int i;
+    p = get_u8(p, &m->state);
+    for (i = 0; i < ROBOT_SENSORS; i++) {
+        p = get_i32(p, &m->sensors[i]);
+    }
+    for (i = 0; i < ROBOT_ACTUATORS; i++) {
+        p = get_i32(p, &m->actuators[i]);
+    }
+    return p;
+}
+
 /* Fields of PARAMS_BEGIN, behind the header: both return where the payload ends. */
 static inline uint8_t *msg_params_begin_put(uint8_t *p, const struct msg_params_begin *m)
 {
@@ -782,6 +819,7 @@ static inline unsigned protocol_command_length(uint8_t type)
     switch (type) {
     case MSG_HELLO: return LENGTH_HELLO;
     case MSG_STATUS: return LENGTH_STATUS;
+    case MSG_READ: return LENGTH_READ;
     case MSG_PARAMS_BEGIN: return LENGTH_PARAMS_BEGIN;
     case MSG_PARAMS_CHUNK: return LENGTH_PARAMS_CHUNK;
     case MSG_PARAMS_END: return LENGTH_PARAMS_END;

@@ -10,6 +10,7 @@ from esmaml_robot.robot_spec import load_robot
 from firmware_export.build import build_firmware
 from firmware_export.policy_c import write_policy_c
 from firmware_export.robot_c import write_robot_c
+from sim.tasks import make_family
 from sim.virtual_robot.launcher import VirtualRobot
 
 SPEC = load_robot("rover_uno")
@@ -62,6 +63,19 @@ def test_emergency_stop_latches_until_somebody_clears_it(esmaml, plugged_in):
     esmaml("robot", "clear-estop", "--port", port)
     assert asked(esmaml, "info", port)["state"] == "IDLE"
     esmaml("robot", "stop", "--port", port)
+
+
+def test_monitor_shows_what_the_pins_say(esmaml, plugged_in):
+    port, _ = plugged_in
+    shown = asked(esmaml, "monitor", port, "--seconds", "0.3")
+    assert shown["state"] == "IDLE"
+    task = make_family("four_corners").sample("test", 1).parameters
+    start = {"x": round(1000 * task["start_x"]), "y": round(1000 * task["start_y"]), "beacon": 0}
+    assert shown["sensors"] == start
+    assert shown["actuators"] == {"vx": 0, "vy": 0}
+    seen = esmaml("robot", "monitor", "--port", port, "--seconds", "0.1").stderr
+    for word in ("rover_uno: IDLE", "beacon", "m^2", "-2.5 .. 2.5", "overruns 0"):
+        assert word in seen
 
 
 def test_round_trips(esmaml, plugged_in):
