@@ -123,7 +123,7 @@ def test_the_largest_robot_of_a_spec_fits_a_frame():
 
 
 def test_a_robot_too_large_for_a_frame_is_refused():
-    with pytest.raises(LinkError, match=r"'telemetry' takes 416 bytes for 80 sensors"):
+    with pytest.raises(LinkError, match=r"'readings' takes 410 bytes for 80 sensors"):
         Codec(80, 20)
 
 
