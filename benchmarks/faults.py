@@ -211,14 +211,14 @@ class Bench:
         while (not records or records[-1]["torque_on"]) and time.monotonic() < deadline:
             time.sleep(0.005)
             records += self.new_records()
-        begun = [int(str(r["time_us"])) for r in records if r["kind"] == "R"]
-        moving = [int(str(r["time_us"])) for r in records if r["torque_on"]]
+        last_reset = max((i for i, r in enumerate(records) if r["kind"] == "R"), default=0)
+        moving = [int(str(r["time_us"])) for r in records[last_reset:] if r["torque_on"]]
         if not moving:
             return True
         if records[-1]["torque_on"]:
             return False
-        start = begun[-1] if begun else moving[0]
-        return moving[-1] <= start + (heard_tick + 2) * PERIOD_US + RELEASE_US
+        # the first record with torque is that of control period 0, whenever after the reset it came
+        return moving[-1] <= moving[0] + (heard_tick + 2) * PERIOD_US + RELEASE_US
 
 
 def same(a: EpisodeRecord, b: EpisodeRecord) -> bool:
