@@ -91,7 +91,7 @@ def _listen(robot: RobotController, episode_id: int, on_step: Callable[[Step], N
     """Follow the episodes to the end; the CRC-32 of the result."""
     watchdog = robot.spec.watchdog.release_ms / 1000.0
     patience = watchdog + robot.spec.control_period_s + _BETWEEN_SECONDS
-    recorder, record = Recorder(robot.signals, episode_id), None
+    recorder, record, steps = Recorder(robot.signals, episode_id), None, 0
     while True:
         frame = robot.link.receive(time.monotonic() + patience)
         if frame is None:
@@ -108,10 +108,17 @@ def _listen(robot: RobotController, episode_id: int, on_step: Callable[[Step], N
             recorder = Recorder(robot.signals, recorder.episode_id + 1)
             if record.reason not in (Reason.COMPLETED, Reason.ABORTED):
                 raise SafetyStop(f"{robot.port}: the adaptation is over: {record.problem}.")
-        elif frame.name == "adaptation" and record is not None:
+        elif frame.name == "adaptation":
             told, pivot, sigma = (frame.values[k] for k in ("told", "pivot", "sigma"))
+            steps += 1
+            if record is None or told != steps:
+                raise LinkError(
+                    f"{robot.port}: what the controller said of episode {told - 1} was lost on the line, so its "
+                    "decisions cannot be checked. It goes on by itself; `esmaml robot params` reads the result."
+                )
             if on_step is not None:
                 on_step(Step(record, told, float(pivot), float(sigma)))
+            record = None
             if frame.values["done"]:
                 return int(frame.values["crc32"])
 
