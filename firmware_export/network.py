@@ -70,7 +70,9 @@ class Network:
     def __post_init__(self) -> None:
         widths = self.widths
         if widths[-1] != len(self.outputs):
-            raise ExportError(f"the last layer gives {widths[-1]} numbers; the network has {len(self.outputs)} outputs.")
+            raise ExportError(
+                f"the last layer gives {widths[-1]} numbers; the network has {len(self.outputs)} outputs."
+            )
         for number, layer in enumerate(self.layers):
             for name, values in vars(layer).items():
                 if isinstance(values, np.ndarray) and (
