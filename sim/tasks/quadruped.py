@@ -6,7 +6,7 @@ Laws; =U(a, b): set to a uniform draw; the split `outside` holds bodies beyond w
                          payload        =U(0, 4.5) kg       outside =U(5, 6.2) kg: half the robot's own mass
                          payload side   = 12 cm to the left or to the right
                          friction       =U(0.4, 1.2)
-                         weak leg       = none in half the tasks, else one of four; 45 % torque
+                         weak leg       = one of four; 45 % torque
                          latency        =U(0, 40) ms
                          merit is forward velocity less half the lateral speed
 
@@ -92,12 +92,7 @@ def _dynamics(payload: tuple[float, float], outside: tuple[float, float]) -> tup
         Uniform("payload_kg", *payload, "kg", "mass on the trunk's back", outside=outside),
         Choice("payload_y_m", (-0.12, 0.12), "m", "where it is, to the left of the middle"),
         Uniform("friction", 0.4, 1.2, "1", "coefficient between feet and floor"),
-        Choice(
-            "weak_leg",
-            (-1.0, -1.0, -1.0, -1.0, 0.0, 1.0, 2.0, 3.0),
-            "1",
-            "leg whose motors have 45 % of their torque; -1: none",
-        ),
+        Choice("weak_leg", (0.0, 1.0, 2.0, 3.0), "1", "leg whose motors have 45 % of their torque"),
         Uniform("latency_s", 0.0, 0.04, "s", "from the gait controller to the servos"),
     )
 
