@@ -10,6 +10,7 @@ EsmamlError                 exit code 1   anything below; the message says what,
 │   ├── LinkTimeout                       the controller did not answer in time
 │   └── LinkLost                          the cable is out, or the controller restarted
 ├── SafetyStop              exit code 7   the controller or the operator stopped the robot
+│   └── OperatorStop                      a person said no, or nobody was there to say yes
 ├── ExportError             exit code 8   a policy cannot be written in the format asked for
 ├── ToolMissing             exit code 9   a compiler, another program or an optional package is not installed
 └── SimulationError         exit code 10  a simulated body yielded a number that is not finite
@@ -58,6 +59,10 @@ class LinkLost(LinkError):
 
 class SafetyStop(EsmamlError):
     exit_code = 7
+
+
+class OperatorStop(SafetyStop):
+    pass
 
 
 class ExportError(EsmamlError):

@@ -134,3 +134,12 @@ def atomic_write_bytes(path: Path, data: bytes, *, error: type[EsmamlError] = Es
 def atomic_write_text(path: Path, text: str, *, error: type[EsmamlError] = EsmamlError) -> Path:
     """`atomic_write_bytes` of `text` as UTF-8 with the line ends that it has."""
     return atomic_write_bytes(path, text.encode("utf-8"), error=error)
+
+
+def free_name(path: Path) -> Path:
+    """`path`, or the first of NAME.1.SUFFIX, NAME.2.SUFFIX and so on that is not there yet."""
+    number, candidate = 0, path
+    while candidate.exists():
+        number += 1
+        candidate = path.with_name(f"{path.stem}.{number}{path.suffix}")
+    return candidate

@@ -15,7 +15,7 @@ from __future__ import annotations
 import time
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from types import TracebackType
 from typing import Any, Self
 
@@ -92,8 +92,9 @@ class RobotController:
 
     def status(self) -> Status:
         """Ask for state and counters. Does not feed the watchdog."""
-        values = self.link.query("status", "status_reply")
-        return Status(**{**values, "state": State(values["state"]), "fault": Fault(values["fault"])})
+        reply = self.link.query("status", "status_reply")
+        values = {f.name: reply[f.name] for f in fields(Status)}
+        return Status(**{**values, "state": State(reply["state"]), "fault": Fault(reply["fault"])})
 
     def upload(self, theta: F32) -> int:
         """Make `theta`, float32 (d,), the controller's base parameters; returns their CRC-32.
@@ -185,7 +186,7 @@ class RobotController:
             direction_seed=direction_seed,
             sigma=_finite(sigma),
         )
-        recorder = Recorder(self.signals, episode_id)
+        recorder = Recorder(self.signals, episode_id, self.link.clock)
         frame = self._start(command, sequence, episode_id)
         try:
             return self._follow(recorder, frame, on_telemetry)
@@ -208,7 +209,7 @@ class RobotController:
         """
         sequence = self.link.next_sequence()
         command = self.link.frame("run_hosted", sequence, episode_id=episode_id, episode_seed=episode_seed)
-        recorder = Recorder(self.signals, episode_id)
+        recorder = Recorder(self.signals, episode_id, self.link.clock)
         frame = self._start(command, sequence, episode_id)
         try:
             return self._follow(recorder, frame, None, act)
@@ -221,7 +222,7 @@ class RobotController:
     def _start(self, command: bytes, sequence: int, episode_id: int) -> Frame | None:
         """Send RUN until the episode runs. Returns its first frame if that came in place of a lost ACK."""
         for wait in RETRY_SECONDS:
-            self.link.transport.write(command)
+            self.link.write(command)
             deadline = time.monotonic() + wait
             while (frame := self.link.receive(deadline)) is not None:
                 if frame.name == "ack" and frame.values["acknowledged_sequence"] == sequence:
@@ -250,7 +251,8 @@ class RobotController:
                 if act is None and not frame.values["flags"] & Flag.FINAL:
                     link.send("keep_alive", episode_id=episode_id, tick=tick)
                 record = to_telemetry(frame)
-                recorder.add(record)
+                recorder.add(record, link.now_us())
+                link.ask_clock()
                 if on_telemetry is not None:
                     on_telemetry(record)
             elif act is not None and frame.name == "sensed" and frame.values["episode_id"] == episode_id:

@@ -9,9 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ..signals import Signals
+from .clock import ControllerClock
 from .messages import Flag, Reason
 
 F32 = npt.NDArray[np.float32]
+F64 = npt.NDArray[np.float64]
 I32 = npt.NDArray[np.int32]
 I64 = npt.NDArray[np.int64]
 
@@ -46,6 +48,9 @@ class EpisodeRecord:
         actuators: int32 (T + 1, n_actuators), counts as applied from tick t on; the last row is the safe values.
         flags: (T + 1,), messages.Flag.
         controller_times_us: int64 (T + 1,), the controller's clock at each tick, wraps removed.
+        host_times_us: float64 (T + 1,), the same moments by this computer's time.monotonic().
+        host_bounds_us: float64 (T + 1,), how far off these may be; NaN where the controller's clock did not run evenly,
+            as virtual time does not: its times are then those at which the records came.
     """
 
     episode_id: int
@@ -59,6 +64,8 @@ class EpisodeRecord:
     actuators: I32
     flags: npt.NDArray[np.uint8]
     controller_times_us: I64
+    host_times_us: F64
+    host_bounds_us: F64
 
 
 @dataclass
@@ -67,14 +74,21 @@ class Recorder:
 
     signals: Signals
     episode_id: int
+    clock: ControllerClock
     rows: list[Telemetry] = field(default_factory=list)
+    came_us: list[int] = field(default_factory=list)
     gap: str = ""
 
-    def add(self, record: Telemetry) -> None:
+    def __post_init__(self) -> None:
+        self._restarts = self.clock.restarts
+
+    def add(self, record: Telemetry, came_us: int) -> None:
+        """A record, and when it came by time.monotonic()."""
         expected = len(self.rows)
         if record.tick != expected and not self.gap:
             self.gap = f"telemetry of control period {expected} was lost on the line (next came {record.tick})"
         self.rows.append(record)
+        self.came_us.append(came_us)
 
     def lost(self, problem: str) -> EpisodeRecord:
         """The record of an episode whose end never came."""
@@ -108,6 +122,7 @@ class Recorder:
         count = len(self.rows)
         times = np.array([r.t_us for r in self.rows], dtype=np.int64)
         times[1:] += np.cumsum(np.diff(times) < -(2**31)) * 2**32
+        host, bounds = self._host_times()
         return EpisodeRecord(
             episode_id=self.episode_id,
             return_=value,
@@ -120,7 +135,23 @@ class Recorder:
             actuators=np.array([r.actuators for r in self.rows], dtype=np.int32).reshape(count, len(spec.actuators)),
             flags=np.array([int(r.flags) for r in self.rows], dtype=np.uint8),
             controller_times_us=times,
+            host_times_us=host,
+            host_bounds_us=bounds,
         )
+
+    def _host_times(self) -> tuple[F64, F64]:
+        """When the records were made, by this computer's clock, and the bounds of that."""
+        came = np.array(self.came_us, dtype=np.float64)
+        times, bounds = came.copy(), np.full(len(came), np.nan)
+        if self.clock.restarts != self._restarts:
+            return times, bounds
+        for i, (row, at) in enumerate(zip(self.rows, self.came_us, strict=True)):
+            found = self.clock.host_time(row.t_us, at)
+            if found is not None:
+                times[i], bounds[i] = found.host_us, found.bound_us
+        if (times - bounds > came).any():  # nothing comes before it was sent: this clock did not run evenly
+            return came, np.full(len(came), np.nan)
+        return times, bounds
 
 
 _ENDINGS: dict[Reason | None, str] = {

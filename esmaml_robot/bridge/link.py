@@ -6,18 +6,23 @@ under the same number; the controller carries it out once. Every wait has a dead
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import time
 from collections import deque
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from .. import identity
-from ..errors import LinkError, LinkLost, LinkTimeout
+from ..errors import CheckpointError, ConfigError, LinkError, LinkLost, LinkTimeout, OperatorStop
 from ..policy import PolicySpec
 from ..robot_spec import RobotSpec
+from .black_box import BlackBox
+from .clock import ControllerClock
 from .framing import DELIMITER, FrameDecoder, encode_frame
-from .messages import PROTOCOL_VERSION, SCHEMA_HASH, Codec, Frame, Result, State
+from .messages import BY_NAME, PROTOCOL_VERSION, SCHEMA_HASH, Codec, Frame, Result, State
 from .refusals import refusal
 from .transport import Transport
 
@@ -25,6 +30,9 @@ from .transport import Transport
 RETRY_SECONDS = (0.025, 0.05, 0.1, 0.2, 0.4)
 HELLO_SECONDS = 0.1
 CONNECT_SECONDS = 5.0
+#: Questions for the clock: so many at the start, then one so often while a session waits for something else.
+CLOCK_QUESTIONS = 8
+CLOCK_SECONDS = 0.983
 
 
 @dataclass(frozen=True)
@@ -69,6 +77,8 @@ class Link:
     Attributes:
         info: the controller, after `connect`.
         other: frames received that belong to another session, or that nobody waited for.
+        clock: what is known of the controller's clock; every STATUS_REPLY that comes tells it more.
+        black_box: what went over the line last.
     """
 
     def __init__(self, transport: Transport, spec: RobotSpec | None, policy: PolicySpec | None) -> None:
@@ -82,6 +92,11 @@ class Link:
         self._decoder = FrameDecoder()
         self._frames: deque[Frame] = deque()
         self._sequence = 0
+        self._bytes = 0
+        self._echoed = False
+        self._asked_us = 0
+        self.clock = ControllerClock()
+        self.black_box = BlackBox(self._codec)
 
     @property
     def port(self) -> str:
@@ -92,6 +107,11 @@ class Link:
         """Damaged frames received."""
         return self._decoder.bad
 
+    def speak_to(self, spec: RobotSpec) -> None:
+        """From now on the controller must be one of this robot, and its telemetry can be read."""
+        self.spec = spec
+        self._codec = self.black_box.codec = Codec.for_robot(spec)
+
     def now_us(self) -> int:
         return time.monotonic_ns() // 1000
 
@@ -99,12 +119,52 @@ class Link:
         self._sequence = (self._sequence + 1) & 0xFFFF
         return self._sequence
 
-    def frame(self, name: str, sequence: int, **values: Any) -> bytes:
-        return encode_frame(self._codec.encode(name, self.session, sequence, self.now_us(), **values))
+    def frame(self, name: str, sequence: int, at_us: int | None = None, **values: Any) -> bytes:
+        t_us = self.now_us() if at_us is None else at_us
+        return encode_frame(self._codec.encode(name, self.session, sequence, t_us, **values))
+
+    @contextlib.contextmanager
+    def recorded(self, place: Callable[[], Path]) -> Iterator[None]:
+        """Keep the black box of whatever goes wrong in the block, as the file that `place` names.
+
+        The error goes on as it was, with a note that names the file, or says why there is none. What is no matter of
+        the line (bad settings, a run folder, a person who said stop, Ctrl-C) is not recorded.
+        """
+        try:
+            yield
+        except (ConfigError, CheckpointError, OperatorStop):
+            raise
+        except Exception as error:
+            if self.black_box.used:
+                error.add_note(self._keep_black_box(place, error))
+            raise
+
+    def _keep_black_box(self, place: Callable[[], Path], error: Exception) -> str:
+        """Write it, and say where, or why not."""
+        path: Path | None = None
+        try:
+            path = place()
+            self.black_box.write(path, self.port, error, self._facts())
+        except OSError as problem:
+            where = f"as {path} " if path else ""
+            return f"The last messages could not be kept {where}({problem.strerror or problem})."
+        return f"The last messages are in {path}; `esmaml robot log {path}` shows them."
+
+    def _facts(self) -> dict[str, Any]:
+        """What the head of the black box says of this link."""
+        facts: dict[str, Any] = {"session": self.session, "damaged": self.bad_frames, "other": self.other}
+        if self.info is not None:
+            facts |= {"board": self.info.board, "boot_id": f"{self.info.boot_id:08x}"}
+        return facts
+
+    def write(self, data: bytes) -> None:
+        """Whole frames onto the line."""
+        self.black_box.sent(data)
+        self.transport.write(data)
 
     def send(self, name: str, **values: Any) -> None:
-        """Send a message to which no answer comes."""
-        self.transport.write(self.frame(name, self.next_sequence(), **values))
+        """Send a message whose answer, if there is one, is waited for elsewhere."""
+        self.write(self.frame(name, self.next_sequence(), **values))
 
     def receive(self, deadline: float, session: int | None = None) -> Frame | None:
         """The next message of this (or the given) session; None at `deadline`, time.monotonic(). Raises LinkLost."""
@@ -118,12 +178,37 @@ class Link:
             data = self.transport.read(deadline)
             if not data:
                 return None
-            for payload in self._decoder.feed(data):
-                decoded = self._codec.decode(payload)
-                if decoded is None:
-                    self._decoder.bad += 1
-                else:
-                    self._frames.append(decoded)
+            self._take(data)
+
+    def _take(self, data: bytes) -> None:
+        """Bytes that came: into frames, the black box, and the clock."""
+        self._bytes += len(data)
+        bad = self._decoder.bad
+        payloads = self._decoder.feed(data)
+        for _ in range(self._decoder.bad - bad):
+            self.black_box.received(None)
+        for payload in payloads:
+            self.black_box.received(payload)
+            decoded = self._codec.decode(payload)
+            if decoded is None:
+                self._decoder.bad += 1
+                continue
+            self._frames.append(decoded)
+            self._echoed |= BY_NAME[decoded.name].direction == "to_controller"
+            if decoded.name == "status_reply" and decoded.session == self.session:
+                self._tell_clock(decoded)
+
+    def _tell_clock(self, frame: Frame) -> None:
+        come = self.now_us()
+        ago = (come - frame.values["asked_us"]) % 2**32
+        self.clock.sample(come - ago, frame.values["received_us"], frame.t_us, come)
+
+    def ask_clock(self) -> None:
+        """Send a question for the clock, if it is time for one; the answer is taken when it comes, by whoever reads."""
+        now = self.now_us()
+        if now - self._asked_us >= 1e6 * CLOCK_SECONDS:
+            self._asked_us = now
+            self.send("status")
 
     def drain(self, quiet_seconds: float = 0.05) -> None:
         """Drop what is on its way, until nothing has come for so long: answers to questions that were asked twice."""
@@ -139,7 +224,7 @@ class Link:
         sequence = self.next_sequence()
         data = self.frame(name, sequence, **values)
         for wait in RETRY_SECONDS:
-            self.transport.write(data)
+            self.write(data)
             deadline = time.monotonic() + wait * patience
             while (frame := self.receive(deadline)) is not None:
                 if frame.name == "ack" and frame.values["acknowledged_sequence"] == sequence:
@@ -154,19 +239,21 @@ class Link:
 
     def query(self, name: str, reply: str, **values: Any) -> dict[str, Any]:
         """Send a question until its reply comes; returns the reply's fields. Raises as `exchange`."""
-        data = self.frame(name, self.next_sequence(), **values)
+        at_us = self.now_us()
+        data = self.frame(name, self.next_sequence(), at_us, **values)
         for wait in RETRY_SECONDS:
-            self.transport.write(data)
+            self.write(data)
             deadline = time.monotonic() + wait
             while (frame := self.receive(deadline)) is not None:
-                if frame.name == reply:
+                # an answer that says which question it is for must be for this one: one for the clock may be on its way
+                if frame.name == reply and frame.values.get("asked_us", at_us % 2**32) == at_us % 2**32:
                     return frame.values
         raise self.silence(name)
 
     def probe(self) -> dict[str, Any] | None:
         """Fields of HELLO_REPLY without opening a session, so nobody else's is touched; None when nobody answers."""
         for wait in RETRY_SECONDS:
-            self.transport.write(DELIMITER + self._hello(self.next_sequence(), session=0))
+            self.write(DELIMITER + self._hello(self.next_sequence(), session=0))
             deadline = time.monotonic() + wait
             while (frame := self.receive(deadline, session=0)) is not None:
                 if frame.name == "hello_reply":
@@ -179,8 +266,8 @@ class Link:
         reply = self.probe()
         if reply is None:
             return LinkTimeout(
-                f"{missing}, nor to a greeting. Check power and cable; a controller that hears nothing releases its "
-                "actuators by itself."
+                f"{missing}, nor to a greeting. Check power and cable, and that no other program reads from this port "
+                "(`fuser` names it); a controller that hears nothing releases its actuators by itself."
             )
         if self.info is not None and reply["boot_id"] != self.info.boot_id:
             return LinkLost(
@@ -216,19 +303,50 @@ class Link:
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             # the zero ends whatever half a frame an earlier program left on the line
-            self.transport.write(DELIMITER + self._hello(sequence))
+            self.write(DELIMITER + self._hello(sequence))
             pause = min(end, time.monotonic() + HELLO_SECONDS)
             while (frame := self.receive(pause)) is not None:
                 if _is_busy(frame):
                     raise refusal(self.port, "hello", frame.values["result"], frame.values["detail"])
                 if frame.name == "hello_reply":
-                    self.info = self._check(frame.values)
+                    known, self.info = self.info, self._check(frame.values)
+                    if known is None or known.boot_id != self.info.boot_id:
+                        self.clock.forget()
+                    self._first_clock_samples()
                     return self.info
-        damaged = f" {self.bad_frames} damaged frames came: is the baud rate right?" if self.bad_frames else ""
-        raise LinkTimeout(
-            f"{self.port}: no controller answered in {seconds:g} s.{damaged} Is this the right port, "
-            "and does the controller run this project's firmware?"
-        )
+        raise self.nobody(seconds)
+
+    def nobody(self, seconds: float = sum(RETRY_SECONDS)) -> LinkTimeout:
+        """The error for a port at which nobody has answered a greeting, by what came in place of an answer."""
+        if self._echoed:
+            why = "What is sent comes back: receive and transmit are joined, or the port is a loop."
+        elif not self._bytes:
+            why = (
+                "Not a byte came. Is it the right port (`esmaml robot list`), is the board powered, and does it run "
+                "this project's firmware?"
+            )
+        elif not self._decoder.good:
+            why = (
+                f"{self._bytes} bytes came that are no frames: the baud rate is wrong (--baud), or the controller runs "
+                "another firmware."
+            )
+        else:
+            why = (
+                f"{self._decoder.good} frames came, but none of them an answer: does another program use this port, "
+                "or does the line lose bytes?"
+            )
+        return LinkTimeout(f"{self.port}: no controller answered in {seconds:.1f} s. {why}")
+
+    def _first_clock_samples(self) -> None:
+        """Some round trips right away; a line that loses one loses the rest, for they may be had later."""
+        for _ in range(CLOCK_QUESTIONS):
+            self._asked_us = self.now_us()
+            self.send("status")
+            deadline = time.monotonic() + HELLO_SECONDS
+            while (frame := self.receive(deadline)) is not None and frame.name != "status_reply":
+                pass
+            if frame is None:
+                return
 
     def _check(self, reply: dict[str, Any]) -> ControllerInfo:
         def match(what: str, ours: str, theirs: str, advice: str) -> None:

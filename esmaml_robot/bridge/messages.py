@@ -175,6 +175,8 @@ MESSAGES = (
         Field("overruns", "u32", "control periods that ended after their deadline"),
         Field("unsent", "u32", "frames dropped because the line was full"),
         Field("crc32", "u32", "CRC-32 (zlib) of the base parameters"),
+        Field("asked_us", "u32", "t_us of the question", "us"),
+        Field("received_us", "u32", "controller's clock when the question came", "us"),
     )),
     Message(0x06, "read", "to_controller", "Asks for READINGS. Does not feed the watchdog."),
     Message(0x07, "readings", "to_host", "What the pins say now, in any state.", (

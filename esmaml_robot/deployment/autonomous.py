@@ -91,21 +91,22 @@ def _listen(robot: RobotController, episode_id: int, on_step: Callable[[Step], N
     """Follow the episodes to the end; the CRC-32 of the result."""
     watchdog = robot.spec.watchdog.release_ms / 1000.0
     patience = watchdog + robot.spec.control_period_s + _BETWEEN_SECONDS
-    recorder, record, steps = Recorder(robot.signals, episode_id), None, 0
+    recorder, record, steps = Recorder(robot.signals, episode_id, robot.link.clock), None, 0
     while True:
         frame = robot.link.receive(time.monotonic() + patience)
         if frame is None:
             state = robot.status().state
             raise LinkTimeout(f"{robot.port}: no word of the adaptation for {patience:.0f} s; it is in {state.name}.")
         if frame.name == "telemetry" and frame.values["episode_id"] == recorder.episode_id:
-            recorder.add(to_telemetry(frame))
+            recorder.add(to_telemetry(frame), robot.link.now_us())
+            robot.link.ask_clock()
             if frame.values["flags"] & Flag.FINAL:
                 continue
             # nobody waits for it, but an emulated controller's time need not slow down to that of a silent host
             robot.link.send("keep_alive", episode_id=recorder.episode_id, tick=frame.values["tick"])
         elif frame.name == "episode_end" and frame.values["episode_id"] == recorder.episode_id:
             record = recorder.finish(frame.values)
-            recorder = Recorder(robot.signals, recorder.episode_id + 1)
+            recorder = Recorder(robot.signals, recorder.episode_id + 1, robot.link.clock)
             if record.reason not in (Reason.COMPLETED, Reason.ABORTED):
                 raise SafetyStop(f"{robot.port}: the adaptation is over: {record.problem}.")
         elif frame.name == "adaptation":

@@ -1,12 +1,16 @@
 """Telemetry of a robot session as MCAP, which Foxglove and PlotJuggler open.
 
-One channel, /robot/telemetry, JSON messages: episode, tick, sensors and actuators by name in SI units. Times are the
-controller's clock. A resumed session writes telemetry.1.mcap, telemetry.2.mcap and so on beside the first.
+One channel, /robot/telemetry, JSON messages: episode, tick, sensors and actuators by name in SI units. The log's times
+are the controller's clock; host_time is the same moment by this computer's, in seconds since 1970, and host_time_bound
+how far off that may be, null where the controller's time is virtual. With them a camera's or a tracker's record is
+joined to the robot's. A resumed session writes telemetry.1.mcap, telemetry.2.mcap and so on beside the first.
 """
 
 from __future__ import annotations
 
 import json
+import math
+import time
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -15,16 +19,9 @@ from mcap.writer import Writer
 
 from ..bridge.episode import EpisodeRecord
 from ..errors import CheckpointError
+from ..files import free_name
 from ..robot_spec import RobotSpec
 from ..signals import Signals
-
-
-def _free_name(path: Path) -> Path:
-    number, candidate = 0, path
-    while candidate.exists():
-        number += 1
-        candidate = path.with_name(f"{path.stem}.{number}{path.suffix}")
-    return candidate
 
 
 def _schema(spec: RobotSpec) -> dict[str, Any]:
@@ -39,6 +36,8 @@ def _schema(spec: RobotSpec) -> dict[str, Any]:
         "properties": {
             "episode": {"type": "integer"},
             "tick": {"type": "integer"},
+            "host_time": {"type": "number", "description": "s since 1970"},
+            "host_time_bound": {"type": ["number", "null"], "description": "s, to either side"},
             "sensors": group(spec.sensors),
             "actuators": group(spec.actuators),
         },
@@ -49,7 +48,7 @@ class TelemetryLog:
     """An MCAP file that is opened at the first episode and finished on exit."""
 
     def __init__(self, path: Path, spec: RobotSpec) -> None:
-        self._path, self._spec, self._signals = _free_name(path), spec, Signals(spec)
+        self._path, self._spec, self._signals = free_name(path), spec, Signals(spec)
         self._file: BinaryIO | None = None
         self._writer: Writer | None = None
         self._channel = 0
@@ -71,10 +70,14 @@ class TelemetryLog:
         writer = self._writer or self._open()
         sensors = self._signals.to_si(np.asarray(record.sensors, np.int32).T).T
         actuators = self._signals.commands_si(np.asarray(record.actuators, np.int32).T).T
+        unix_us = (time.time_ns() - time.monotonic_ns()) / 1000.0
         for tick, time_us in enumerate(np.asarray(record.controller_times_us).tolist()):
+            bound = float(record.host_bounds_us[tick])
             message = {
                 "episode": episode,
                 "tick": tick,
+                "host_time": (float(record.host_times_us[tick]) + unix_us) / 1e6,
+                "host_time_bound": bound / 1e6 if math.isfinite(bound) else None,
                 "sensors": {s.name: float(v) for s, v in zip(self._spec.sensors, sensors[tick], strict=True)},
                 "actuators": {a.name: float(v) for a, v in zip(self._spec.actuators, actuators[tick], strict=True)},
             }

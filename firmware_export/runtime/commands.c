@@ -41,7 +41,7 @@ static void send_hello_reply(struct firmware *firmware, uint16_t session, uint16
                   msg_hello_reply_put(firmware_header(firmware, payload, MSG_HELLO_REPLY, session), &reply));
 }
 
-static void send_status(struct firmware *firmware)
+static void send_status(struct firmware *firmware, uint32_t asked_us)
 {
     uint8_t payload[LENGTH_STATUS_REPLY];
     struct msg_status_reply reply;
@@ -55,6 +55,8 @@ static void send_status(struct firmware *firmware)
     reply.overruns = firmware->overruns;
     reply.unsent = firmware->unsent;
     reply.crc32 = firmware->params.base_crc;
+    reply.asked_us = asked_us;
+    reply.received_us = firmware->heard_us;
     firmware_send(firmware, payload,
                   msg_status_reply_put(firmware_header(firmware, payload, MSG_STATUS_REPLY, firmware->session), &reply));
 }
@@ -154,11 +156,11 @@ static struct params_outcome refuse(const struct firmware *firmware)
 }
 
 /* Answers a question that changes nothing, so that it may come twice; 0 where the message is none. */
-static int answer_question(struct firmware *firmware, uint8_t type, const uint8_t *fields)
+static int answer_question(struct firmware *firmware, const struct protocol_header *header, const uint8_t *fields)
 {
-    switch (type) {
+    switch (header->type) {
     case MSG_STATUS:
-        send_status(firmware);
+        send_status(firmware, header->t_us);
         return 1;
     case MSG_READ:
         send_readings(firmware);
@@ -412,7 +414,7 @@ void firmware_command(struct firmware *firmware, const uint8_t *payload, size_t 
                 firmware->last_ack.acknowledged_sequence == header.sequence) {
                 send_ack(firmware, header.session, &firmware->last_ack);
             } else if (header.sequence != firmware->last_sequence ||
-                       !answer_question(firmware, header.type, fields)) {
+                       !answer_question(firmware, &header, fields)) {
                 firmware->stale++;
             }
             return;
@@ -421,7 +423,7 @@ void firmware_command(struct firmware *firmware, const uint8_t *payload, size_t 
         firmware->heard_us = hal_now_us();
         firmware->link_silent = 0;
     }
-    if (answer_question(firmware, header.type, fields)) {
+    if (answer_question(firmware, &header, fields)) {
         return;
     }
     if (header.type == MSG_ACTION) {

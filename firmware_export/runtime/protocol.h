@@ -15,7 +15,7 @@
 
 #define PROTOCOL_MAJOR 1
 #define PROTOCOL_MINOR 0
-#define PROTOCOL_SCHEMA_HASH 0x4F367970UL
+#define PROTOCOL_SCHEMA_HASH 0x7CDE901BUL
 #define PROTOCOL_MAX_PAYLOAD 250
 #define PROTOCOL_CHUNK_FLOATS 16
 
@@ -55,7 +55,7 @@
 #define LENGTH_HELLO_REPLY (76)
 #define LENGTH_ACK (17)
 #define LENGTH_STATUS (9)
-#define LENGTH_STATUS_REPLY (39)
+#define LENGTH_STATUS_REPLY (47)
 #define LENGTH_READ (9)
 #define LENGTH_READINGS (10 + 4 * ROBOT_SENSORS + 4 * ROBOT_ACTUATORS)
 #define LENGTH_PARAMS_BEGIN (17)
@@ -182,6 +182,8 @@ struct msg_status_reply {
     uint32_t overruns; /* control periods that ended after their deadline */
     uint32_t unsent; /* frames dropped because the line was full */
     uint32_t crc32; /* CRC-32 (zlib) of the base parameters */
+    uint32_t asked_us; /* t_us of the question [us] */
+    uint32_t received_us; /* controller's clock when the question came [us] */
 };
 
 struct msg_readings {
@@ -476,6 +478,8 @@ static inline uint8_t *msg_status_reply_put(uint8_t *p, const struct msg_status_
     p = put_u32(p, m->overruns);
     p = put_u32(p, m->unsent);
     p = put_u32(p, m->crc32);
+    p = put_u32(p, m->asked_us);
+    p = put_u32(p, m->received_us);
     return p;
 }
 
@@ -490,6 +494,8 @@ static inline const uint8_t *msg_status_reply_get(const uint8_t *p, struct msg_s
     p = get_u32(p, &m->overruns);
     p = get_u32(p, &m->unsent);
     p = get_u32(p, &m->crc32);
+    p = get_u32(p, &m->asked_us);
+    p = get_u32(p, &m->received_us);
     return p;
 }
 

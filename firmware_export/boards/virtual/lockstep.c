@@ -10,8 +10,9 @@ static struct lockstep {
     struct firmware firmware;
     int paced;
     int unplugged;
+    int stands; /* time is virtual in this turn: it moves by control periods only */
 
-    uint64_t time_us;    /* the controller's clock */
+    uint64_t time_us;    /* the controller's clock, as last read */
     uint64_t offset_us;  /* wall clock minus controller's clock, while that follows it */
     uint64_t next_tick_us;
     uint64_t alive_wall_us; /* wall clock at the last sign of life */
@@ -50,11 +51,15 @@ void hal_actuate(const int32_t *actuators, int torque_on)
 
 uint32_t hal_now_us(void)
 {
+    if (!board.stands) { /* a stamp is the time of its making, not that of the turn: the host measures by it */
+        board.time_us = board_wall_us() - board.offset_us;
+    }
     return (uint32_t)(board.time_us & 0xFFFFFFFFu);
 }
 
 void hal_episode_begin(uint32_t episode_seed)
 {
+    board.stands = !board.paced;
     request('R', episode_seed);
     board.fresh = 1;
     board.episodes++;
@@ -105,9 +110,9 @@ int lockstep_turn(void)
 {
     struct firmware *const firmware = &board.firmware;
     const uint64_t wall = board_wall_us();
-    const int virtual_time = safety_torque(firmware->state) && !board.paced;
 
-    if (virtual_time) {
+    board.stands = safety_torque(firmware->state) && !board.paced;
+    if (board.stands) {
         board.offset_us = wall - board.time_us;
     } else {
         board.time_us = wall - board.offset_us;
