@@ -1,29 +1,41 @@
 """Bytes to and from a serial port, with deadlines: the only file that imports serial.
 
-A port is a path (/dev/ttyACM0) or a pyserial URL (socket://host:port). It is opened for this process alone, as far as
-the system allows: pyserial's lock keeps out programs that ask for it as well, TIOCEXCL also those that do not.
+A port is a path (/dev/ttyACM0) or a pyserial URL (socket://host:port, rfc2217://host:port). A path is opened for this
+process alone, as far as the system allows: pyserial's lock keeps out programs that ask for it as well, TIOCEXCL also
+those that do not. What the driver made of the baud rate is read back, and its latency timer is turned down if it has
+one. Why a port cannot be opened: port_problems.py.
 """
 
 from __future__ import annotations
 
-import errno
+import array
 import fcntl
 import os
 import select
+import socket
 import termios
 import time
 from contextlib import suppress
-from pathlib import Path
 from typing import Protocol
+from urllib.parse import urlsplit
 
 import serial
 from serial.tools import list_ports
 
-from ..errors import LinkLost, PortError
+from ..errors import LinkLost
+from .port_problems import explain, refuse_address, refuse_baud, refuse_scheme, stable_names
 
 DEFAULT_BAUD = 1_000_000
 _WRITE_SECONDS = 1.0
 _PIECE = 4096
+#: A receiver samples in the middle of a bit, so ten bits may be half a bit off, both ends together.
+_BAUD_TOLERANCE = 0.02
+#: Linux: the terminal's settings with its rate as a number (asm-generic/ioctls.h).
+_TCGETS2 = 0x802C542A
+#: How long a URL that is no descriptor is asked for a byte at a time.
+_URL_POLL_SECONDS = 0.005
+#: pyserial's own handlers that make sense here: bytes over TCP, a terminal server, this program's own echo.
+URL_SCHEMES = ("socket", "rfc2217", "loop")
 
 
 class Transport(Protocol):
@@ -48,13 +60,23 @@ def _lost(name: str, what: str) -> LinkLost:
 
 
 class SerialTransport:
-    """A pyserial port. Ports with a file descriptor are read directly: a quarter of the time per message."""
+    """A pyserial port. Ports with a file descriptor are read directly: a quarter of the time per message.
 
-    def __init__(self, name: str, port: serial.SerialBase) -> None:
+    Attributes:
+        low_latency: whether the driver was told to hand over each byte at once, or why not.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        port: serial.SerialBase,
+        descriptor: int | None = None,
+        low_latency: str = "not for this kind of port",
+    ) -> None:
         self.name = name
+        self.low_latency = low_latency
         self._port = port
-        descriptor = getattr(port, "fd", None)
-        self._fd: int | None = descriptor if isinstance(descriptor, int) else None
+        self._fd = descriptor
         self._readable = select.poll()
         self._writable = select.poll()
         if self._fd is not None:
@@ -78,13 +100,19 @@ class SerialTransport:
         return data
 
     def _read_generic(self, deadline: float) -> bytes:
+        # the port's own timeout is short and stays: to rfc2217, a change of it is a negotiation with the other end
         try:
-            self._port.timeout = max(0.0, deadline - time.monotonic())
-            first = self._port.read(1)
-            waiting = getattr(self._port, "in_waiting", 0)
-            return bytes(first + self._port.read(waiting) if first and waiting else first)
+            while not (waiting := self._waiting()):
+                if time.monotonic() >= deadline:
+                    return b""
+                if first := self._port.read(1):
+                    return bytes(first + self._port.read(self._waiting()))
+            return bytes(self._port.read(waiting))
         except (serial.SerialException, OSError) as error:
             raise _lost(self.name, str(error)) from error
+
+    def _waiting(self) -> int:
+        return int(getattr(self._port, "in_waiting", 0))
 
     def write(self, data: bytes) -> None:
         try:
@@ -112,57 +140,67 @@ class SerialTransport:
 
 def available_ports() -> list[str]:
     """Serial ports of this machine, as paths, stable names first."""
-    by_id = sorted(str(p) for p in Path("/dev/serial/by-id").glob("*"))
-    return by_id + sorted(p.device for p in list_ports.comports())
+    return stable_names() + sorted(p.device for p in list_ports.comports())
 
 
-def _group_of(port: str) -> str:
-    import grp
-
+def _low_latency(port: serial.Serial) -> str:
+    """Ask the driver not to collect bytes before it hands them over: an FTDI chip waits 16 ms by itself."""
     try:
-        return grp.getgrgid(os.stat(port).st_gid).gr_name
-    except (OSError, KeyError):
-        return "dialout"
+        port.set_low_latency_mode(True)
+    except (ValueError, OSError, AttributeError):
+        return "not offered by this driver"
+    return "on"
 
 
-def _explain(name: str, error: Exception) -> PortError:
-    code = getattr(error, "errno", None)
-    text = str(error)
-    if code == errno.ENOENT:
-        ports = available_ports()
-        known = f"ports that exist: {', '.join(ports)}" if ports else "no serial port exists here; plug the board in"
-        return PortError(f"{name}: there is no such port; {known}.")
-    if code == errno.EBUSY or "exclusively lock" in text:
-        return PortError(
-            f"{name}: another program holds this port. Close it (a serial monitor, another esmaml) and try again; "
-            f"`fuser {name}` shows which."
-        )
-    if code in (errno.EACCES, errno.EPERM):
-        group = _group_of(name)
-        return PortError(
-            f"{name}: no permission. The port belongs to group {group!r}: "
-            f"sudo usermod -aG {group} $USER, then log in anew."
-        )
-    return PortError(f"{name}: cannot be opened: {text}. Give the path of a serial port or a pyserial URL.")
+def _baud_in_force(descriptor: int, asked: int) -> int:
+    """The rate that the driver has set, as far as it tells; some take what they can and report that."""
+    settings = array.array("i", [0] * 64)
+    try:
+        fcntl.ioctl(descriptor, _TCGETS2, settings)
+    except OSError:
+        return asked
+    return settings[10]
+
+
+def _open_path(name: str, baud: int) -> SerialTransport:
+    port = serial.Serial(name, baudrate=baud, timeout=0, exclusive=True)
+    try:
+        descriptor = port.fileno()
+        if abs(_baud_in_force(descriptor, baud) - baud) > _BAUD_TOLERANCE * baud:
+            raise refuse_baud(name, baud, _baud_in_force(descriptor, baud))
+        with suppress(OSError):
+            fcntl.ioctl(descriptor, termios.TIOCEXCL)
+        os.set_blocking(descriptor, False)
+        return SerialTransport(name, port, descriptor, _low_latency(port))
+    except BaseException:
+        port.close()
+        raise
+
+
+def _open_url(name: str, baud: int) -> SerialTransport:
+    parts = urlsplit(name)
+    if parts.scheme not in URL_SCHEMES:
+        raise refuse_scheme(name, URL_SCHEMES)
+    if parts.scheme != "loop" and not (parts.hostname and parts.port):
+        raise refuse_address(name, parts.scheme)
+    port = serial.serial_for_url(name, baudrate=baud, timeout=_URL_POLL_SECONDS)
+    if parts.scheme != "socket":
+        return SerialTransport(name, port)
+    descriptor: int = port.fileno()
+    with socket.socket(fileno=os.dup(descriptor)) as same:
+        # by default TCP waits for the answer to what was sent before it sends the next small piece: 40 ms a message
+        same.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return SerialTransport(name, port, descriptor)
 
 
 def open_port(name: str, baud: int = DEFAULT_BAUD) -> SerialTransport:
     """Open a port by path or pyserial URL, for this process alone.
 
     Raises:
-        PortError: missing (with the ports that exist), held by another program, no permission, or unknown URL.
+        PortError: missing (with the ports that exist), held by another program (named where that can be seen), no
+            permission, a baud rate that the driver does not have, or an unknown URL.
     """
     try:
-        if "://" in name:
-            port: serial.SerialBase = serial.serial_for_url(name, baudrate=baud, timeout=0)
-        else:
-            port = serial.Serial(name, baudrate=baud, timeout=0, exclusive=True)
+        return _open_url(name, baud) if "://" in name else _open_path(name, baud)
     except (serial.SerialException, OSError, ValueError) as error:
-        raise _explain(name, error) from error
-    transport = SerialTransport(name, port)
-    descriptor = getattr(port, "fd", None)
-    if isinstance(descriptor, int):
-        with suppress(OSError):
-            fcntl.ioctl(descriptor, termios.TIOCEXCL)
-        os.set_blocking(descriptor, False)
-    return transport
+        raise explain(name, baud, error, available_ports()) from error
