@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -20,12 +19,15 @@ from ..checkpoint import RunFolder
 from ..deployment.autonomous import run_alone
 from ..deployment.hosted import HostedRobot
 from ..deployment.session import AdaptationSession, SessionConfig
-from ..errors import ConfigError, SafetyStop
+from ..errors import ConfigError
+from ..files import free_name
 from ..robot_spec import RobotSpec
-from .common import check_interface, err, guarded, print_json, progress_bar, robot_of
+from .common import ask, check_interface, err, guarded, print_json, progress_bar, robot_of
 from .ports import parse_sim_port, real_port
 
 SESSIONS = "adapted"
+#: In the session's folder, once something went wrong.
+BLACK_BOX = "blackbox.jsonl"
 
 
 class Mode(StrEnum):
@@ -50,13 +52,9 @@ class Beside:
     records: list[EpisodeRecord] = field(default_factory=list)
 
     def _ask(self, question: str) -> None:
-        if not sys.stdin.isatty():
-            raise SafetyStop(f"{question} Nobody can answer: standard input is no terminal. The robot was not moved.")
         self.bar.stop()
-        answer = err.input(f"{question} [Enter = yes, q = stop] ").strip().lower()
+        ask(question)
         self.bar.start()
-        if answer not in ("", "y", "yes"):
-            raise SafetyStop("stopped by the operator; go on with --resume when the robot is ready.")
 
     def before_motion(self) -> None:
         if self.ask_before_motion:
@@ -111,6 +109,7 @@ def adapt_on_robot(
         AdaptationSession(folder, spec, policy, config, resume=resume) as session,
         real_port(port, spec, policy, folder / "firmware", robot_file, family) as path,
         RobotController.open(path, spec, policy.spec, baud) as robot,
+        robot.link.recorded(lambda: free_name(folder / BLACK_BOX)),
         progress_bar() as bar,
     ):
         task = bar.add_task(f"adapting {spec.name}", total=session.episodes_total, note="connecting")

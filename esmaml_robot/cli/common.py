@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from ..baselines.pg_run import PGConfig
 from ..checkpoint import RunConfig, RunFolder
-from ..errors import ConfigError, EsmamlError
+from ..errors import ConfigError, EsmamlError, OperatorStop
 from ..evaluation import TaskFamily
 from ..identity import require_match
 from ..items import FamilyFactory
@@ -46,13 +46,21 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
             if os.environ.get("ESMAML_DEBUG"):
                 raise
             sys.stdout.flush()
-            print(f"esmaml: {error}", file=sys.stderr)
+            print(f"esmaml: {error}", *getattr(error, "__notes__", ()), sep="\n", file=sys.stderr)
             raise typer.Exit(error.exit_code) from error
         except KeyboardInterrupt as error:
             print("\nesmaml: interrupted; what was finished is saved, go on with --resume.", file=sys.stderr)
             raise typer.Exit(EXIT_INTERRUPTED) from error
 
     return run
+
+
+def ask(question: str) -> None:
+    """Ask the person beside the robot; returns where the answer is yes. Raises OperatorStop on any other, or none."""
+    if not sys.stdin.isatty():
+        raise OperatorStop(f"{question} Nobody can answer: standard input is no terminal. The robot was not moved.")
+    if err.input(f"{question} [Enter = yes, q = stop] ").strip().lower() not in ("", "y", "yes"):
+        raise OperatorStop("stopped by the operator; nothing moves.")
 
 
 def own_package(name: str) -> Any:

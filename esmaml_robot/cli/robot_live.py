@@ -1,0 +1,129 @@
+"""`esmaml robot monitor` and `latency`: the controller as it is now, and how long the way to it is."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from rich.live import Live
+from rich.progress import track
+from rich.table import Table
+
+from ..bridge.clock import ControllerClock
+from ..bridge.link import Link
+from ..bridge.messages import State
+from ..errors import LinkTimeout
+from ..robot_spec import RobotSpec, load_robot
+from ..signals import Signals
+from .common import err, print_json
+from .robot_port import AsJson, at_port, robot_name, show
+
+_MONITOR_SECONDS = 0.1
+
+
+def _clock(clock: ControllerClock, now_us: int) -> str:
+    """What is known of the controller's clock, as a sentence for a person."""
+    offset = clock.offset(now_us)
+    if offset is None:
+        return "clock: not known yet"
+    uneven = f", began anew {clock.restarts} times: its time is virtual" if clock.restarts else ""
+    return (
+        f"clock: controller minus host {offset[0] / 1e6:.6f} s ± {offset[1]:.0f} us, rate {clock.rate_ppm:+.1f} ± "
+        f"{clock.rate_bound_ppm:.0f} ppm{uneven}"
+    )
+
+
+def _view(spec: RobotSpec, readings: dict[str, Any], status: dict[str, Any], trip_us: float, clock: str) -> Table:
+    """One picture of `monitor`."""
+    signals = Signals(spec)
+    state = State(readings["state"]).name
+    table = Table(title=f"{spec.name}: {state}, round trip {trip_us:.0f} us", show_lines=False)
+    for column in ("", "name", "counts", "value", "range"):
+        table.add_column(column, justify="left" if column in ("", "name") else "right")
+    sensors = signals.to_si(np.array(readings["sensors"], np.int32)[:, None])[:, 0]
+    commands = signals.commands_si(np.array(readings["actuators"], np.int32)[:, None])[:, 0]
+    for kind, parts, counts, values in (
+        ("sensor", spec.sensors, readings["sensors"], sensors),
+        ("actuator", spec.actuators, readings["actuators"], commands),
+    ):
+        for part, count, value in zip(parts, counts, values.tolist(), strict=True):
+            low, high = part.range
+            table.add_row(kind, part.name, str(count), f"{value:.4g} {part.unit}", f"{low:g} .. {high:g}")
+    counters = ("overruns", "bad_frames", "stale", "watchdog_trips", "unsent")
+    table.caption = ", ".join(f"{name.replace('_', ' ')} {status[name]}" for name in counters) + f"\n{clock}"
+    return table
+
+
+@at_port
+def monitor(
+    link: Link,
+    robot: Annotated[
+        str | None, typer.Option(help="Robot by name, or its YAML file; default: the one that ships with its hash.")
+    ] = None,
+    seconds: Annotated[float, typer.Option(help="Stop after so long; 0: at Ctrl-C.", min=0.0)] = 0.0,
+    as_json: AsJson = False,
+) -> None:
+    """Sensors, actuators, state and counters, live, in any state: the place to look whether the wiring is right.
+
+    Example: esmaml robot monitor --port /dev/ttyACM0
+    """
+    reply = link.probe()
+    if reply is None:
+        raise link.nobody()
+    spec = load_robot(robot or robot_name(reply["spec_hash"]))
+    link.speak_to(spec)
+    link.connect()
+    end = time.monotonic() + seconds if seconds else float("inf")
+    with contextlib.suppress(KeyboardInterrupt), Live(console=err, auto_refresh=False, transient=as_json) as live:
+        while True:
+            start = time.perf_counter()
+            readings = link.query("read", "readings")
+            trip_us = 1e6 * (time.perf_counter() - start)
+            status = link.query("status", "status_reply")
+            live.update(_view(spec, readings, status, trip_us, _clock(link.clock, link.now_us())), refresh=True)
+            if time.monotonic() > end:
+                break
+            time.sleep(_MONITOR_SECONDS)
+    if as_json:
+        names = [s.name for s in spec.sensors], [a.name for a in spec.actuators]
+        values = {
+            kind: dict(zip(found, readings[kind], strict=True))
+            for kind, found in zip(("sensors", "actuators"), names, strict=True)
+        }
+        clock = link.clock.facts(link.now_us())
+        print_json({"robot": spec.name, "state": State(readings["state"]).name, **values, **clock})
+
+
+@at_port
+def latency(
+    link: Link,
+    count: Annotated[int, typer.Option(help="Questions to ask.", min=10, max=1_000_000)] = 1000,
+    as_json: AsJson = False,
+) -> None:
+    """How long a question and its answer take over the line, and what that tells of the controller's clock.
+
+    Example: esmaml robot latency --port /dev/ttyACM0
+    """
+    link.connect()
+    seconds, lost = [], 0
+    link.drain()
+    for _ in track(range(count), description="asking", console=err, transient=True):
+        start = time.perf_counter()
+        link.send("status")
+        frame = link.receive(time.monotonic() + 1.0)
+        if frame is None or frame.name != "status_reply":
+            lost += 1
+        else:
+            seconds.append(time.perf_counter() - start)
+    if not seconds:
+        raise LinkTimeout(f"{link.port}: none of {count} questions was answered.")
+    micros = 1e6 * np.array(seconds)
+    values: dict[str, Any] = {"asked": count, "lost": lost}
+    values |= {f"p{p:g}_us": round(float(np.percentile(micros, p)), 1) for p in (50, 90, 99, 99.9, 100)}
+    values |= link.clock.facts(link.now_us())
+    show(f"round trips at {link.port}", values, as_json)
+    if not as_json:
+        err.print(_clock(link.clock, link.now_us()))

@@ -1,0 +1,107 @@
+"""The shape of the `esmaml robot` commands: a port, whoever is there, and a black box of what went wrong."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import inspect
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from ..bridge.link import Link
+from ..bridge.transport import DEFAULT_BAUD, open_port
+from ..checkpoint import RunFolder
+from ..errors import ConfigError
+from ..files import free_name
+from ..robot_spec import known_robots, load_robot
+from .common import guarded, out, print_json
+from .ports import parse_sim_port, real_port
+
+Port = Annotated[str, typer.Option(help="Serial port, pyserial URL, or sim://ROBOT?seed=N with --run.")]
+Baud = Annotated[int, typer.Option(help="Baud rate.", min=9600, max=4_000_000)]
+Run = Annotated[Path | None, typer.Option(help="Run whose policy a sim:// robot gets.")]
+BlackBoxFile = Annotated[
+    Path | None,
+    typer.Option(help="Where the last messages go if something goes wrong; default: a file in the temporary folder."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+
+def _black_box_file(asked: Path | None) -> Path:
+    if asked is None:
+        handle, name = tempfile.mkstemp(prefix="esmaml-blackbox-", suffix=".jsonl")
+        os.close(handle)
+        return Path(name)
+    return free_name(asked) if asked.is_file() else asked
+
+
+@contextlib.contextmanager
+def _link(port: str, baud: int, run: Path | None, black_box: Path | None) -> Iterator[Link]:
+    """A link without a session to whatever controller is at the port."""
+    virtual = parse_sim_port(port)
+    with contextlib.ExitStack() as stack:
+        path = port
+        if virtual is not None:
+            if run is None:
+                raise ConfigError(f"port {port!r}: a virtual robot needs --run, the run folder whose policy it gets")
+            policy = RunFolder(run).newest().policy
+            folder = run / "virtual"
+            path = stack.enter_context(real_port(port, load_robot(virtual.robot), policy, folder))
+        transport = open_port(path, baud)
+        stack.callback(transport.close)
+        link = Link(transport, None, None)
+        stack.enter_context(link.recorded(lambda: _black_box_file(black_box)))
+        yield link
+
+
+def at_port(command: Callable[..., None]) -> Callable[..., None]:
+    """A command at a port: `command(link, its own options)` becomes one that takes --port, --baud, --run, --black-box.
+
+    The link has no session yet. An error leaves a black box, and ends the command as `guarded` says.
+    """
+    own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
+
+    def option(name: str, kind: Any, default: Any = inspect.Parameter.empty) -> inspect.Parameter:
+        return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
+
+    shared = [
+        option("port", Port),
+        option("baud", Baud, DEFAULT_BAUD),
+        option("run", Run, None),
+        option("black_box", BlackBoxFile, None),
+    ]
+
+    @functools.wraps(command)
+    def at(*, port: str, baud: int, run: Path | None, black_box: Path | None, **options: Any) -> None:
+        with _link(port, baud, run, black_box) as link:
+            command(link, **options)
+
+    parameters = [*shared[:3], *(p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own), shared[3]]
+    at.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    at.__annotations__ = {p.name: p.annotation for p in parameters}
+    return guarded(at)
+
+
+def robot_name(spec_hash: str) -> str:
+    """The robot that ships with this hash, or the hash itself."""
+    for name in known_robots():
+        if load_robot(name).spec_hash == spec_hash:
+            return name
+    return f"unknown here ({spec_hash}): give --robot"
+
+
+def show(title: str, values: dict[str, Any], as_json: bool) -> None:
+    """A result: a table for a person, or JSON."""
+    if as_json:
+        print_json(values)
+        return
+    table = Table(title=title, show_header=False)
+    for key, value in values.items():
+        table.add_row(key.replace("_", " "), str(value))
+    out.print(table)
