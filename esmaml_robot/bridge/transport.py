@@ -15,6 +15,7 @@ import select
 import socket
 import termios
 import time
+import warnings
 from contextlib import suppress
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -28,20 +29,28 @@ from .port_problems import explain, refuse_address, refuse_baud, refuse_scheme, 
 DEFAULT_BAUD = 1_000_000
 _WRITE_SECONDS = 1.0
 _PIECE = 4096
+_NO_DRIVER = "not for this kind of port"
+_TCP_SECONDS = 5.0
 #: A receiver samples in the middle of a bit, so ten bits may be half a bit off, both ends together.
 _BAUD_TOLERANCE = 0.02
 #: Linux: the terminal's settings with its rate as a number (asm-generic/ioctls.h).
 _TCGETS2 = 0x802C542A
-#: How long a URL that is no descriptor is asked for a byte at a time.
+#: How long a URL that is no descriptor is asked for a byte at a time; to rfc2217 a change of it is a negotiation.
 _URL_POLL_SECONDS = 0.005
 #: pyserial's own handlers that make sense here: bytes over TCP, a terminal server, this program's own echo.
 URL_SCHEMES = ("socket", "rfc2217", "loop")
 
 
 class Transport(Protocol):
-    """A byte stream. Both directions raise LinkLost when the other end is gone."""
+    """A byte stream. Both directions raise LinkLost when the other end is gone.
+
+    Attributes:
+        name: the port, as it was asked for.
+        low_latency: whether the driver was told to hand over each byte at once, or why not.
+    """
 
     name: str
+    low_latency: str
 
     def read(self, deadline: float) -> bytes:
         """At least one byte, or b"" once time.monotonic() reaches `deadline`; at once if bytes are waiting."""
@@ -60,7 +69,7 @@ def _lost(name: str, what: str) -> LinkLost:
 
 
 class SerialTransport:
-    """A pyserial port. Ports with a file descriptor are read directly: a quarter of the time per message.
+    """What has a file descriptor, a serial port or a TCP connection: read directly, a quarter of the time per message.
 
     Attributes:
         low_latency: whether the driver was told to hand over each byte at once, or why not.
@@ -69,23 +78,19 @@ class SerialTransport:
     def __init__(
         self,
         name: str,
-        port: serial.SerialBase,
-        descriptor: int | None = None,
-        low_latency: str = "not for this kind of port",
+        port: serial.Serial | socket.socket,
+        low_latency: str = _NO_DRIVER,
     ) -> None:
         self.name = name
         self.low_latency = low_latency
         self._port = port
-        self._fd = descriptor
+        self._fd: int = port.fileno()
         self._readable = select.poll()
         self._writable = select.poll()
-        if self._fd is not None:
-            self._readable.register(self._fd, select.POLLIN)
-            self._writable.register(self._fd, select.POLLOUT)
+        self._readable.register(self._fd, select.POLLIN)
+        self._writable.register(self._fd, select.POLLOUT)
 
     def read(self, deadline: float) -> bytes:
-        if self._fd is None:
-            return self._read_generic(deadline)
         try:
             wait_ms = max(0.0, (deadline - time.monotonic()) * 1000.0)
             if not self._readable.poll(wait_ms):
@@ -99,8 +104,36 @@ class SerialTransport:
             raise _lost(self.name, "unplugged, or another program reads from it")
         return data
 
-    def _read_generic(self, deadline: float) -> bytes:
-        # the port's own timeout is short and stays: to rfc2217, a change of it is a negotiation with the other end
+    def write(self, data: bytes) -> None:
+        rest = memoryview(data)
+        deadline = time.monotonic() + _WRITE_SECONDS
+        try:
+            while rest:
+                try:
+                    rest = rest[os.write(self._fd, rest) :]
+                except BlockingIOError:
+                    if not self._writable.poll(max(0.0, (deadline - time.monotonic()) * 1000.0)):
+                        raise _lost(self.name, f"it takes no bytes for {_WRITE_SECONDS:g} s") from None
+        except OSError as error:
+            raise _lost(self.name, str(error)) from error
+
+    def close(self) -> None:
+        with suppress(OSError):  # an exclusive mark outlives the descriptor while others have the port open
+            fcntl.ioctl(self._fd, termios.TIOCNXCL)
+        with suppress(serial.SerialException, OSError):
+            self._port.close()
+
+
+class UrlTransport:
+    """A port of pyserial's that is no descriptor; its own timeout is _URL_POLL_SECONDS and stays."""
+
+    low_latency = _NO_DRIVER
+
+    def __init__(self, name: str, port: serial.SerialBase) -> None:
+        self.name = name
+        self._port = port
+
+    def read(self, deadline: float) -> bytes:
         try:
             while not (waiting := self._waiting()):
                 if time.monotonic() >= deadline:
@@ -116,26 +149,16 @@ class SerialTransport:
 
     def write(self, data: bytes) -> None:
         try:
-            if self._fd is None:
-                self._port.write(data)
-                return
-            rest = memoryview(data)
-            deadline = time.monotonic() + _WRITE_SECONDS
-            while rest:
-                try:
-                    rest = rest[os.write(self._fd, rest) :]
-                except BlockingIOError:
-                    if not self._writable.poll(max(0.0, (deadline - time.monotonic()) * 1000.0)):
-                        raise _lost(self.name, f"it takes no bytes for {_WRITE_SECONDS:g} s") from None
+            self._port.write(data)
         except (serial.SerialException, OSError) as error:
             raise _lost(self.name, str(error)) from error
 
     def close(self) -> None:
-        if self._fd is not None:
-            with suppress(OSError):  # an exclusive mark outlives the descriptor while others have the port open
-                fcntl.ioctl(self._fd, termios.TIOCNXCL)
+        connection = getattr(self._port, "_socket", None)
         with suppress(serial.SerialException, OSError):
             self._port.close()
+        if connection is not None:
+            connection.close()  # which pyserial forgets where the other end was first
 
 
 def available_ports() -> list[str]:
@@ -171,29 +194,35 @@ def _open_path(name: str, baud: int) -> SerialTransport:
         with suppress(OSError):
             fcntl.ioctl(descriptor, termios.TIOCEXCL)
         os.set_blocking(descriptor, False)
-        return SerialTransport(name, port, descriptor, _low_latency(port))
+        return SerialTransport(name, port, _low_latency(port))
     except BaseException:
         port.close()
         raise
 
 
-def _open_url(name: str, baud: int) -> SerialTransport:
+def _open_url(name: str, baud: int) -> Transport:
     parts = urlsplit(name)
     if parts.scheme not in URL_SCHEMES:
         raise refuse_scheme(name, URL_SCHEMES)
     if parts.scheme != "loop" and not (parts.hostname and parts.port):
         raise refuse_address(name, parts.scheme)
-    port = serial.serial_for_url(name, baudrate=baud, timeout=_URL_POLL_SECONDS)
-    if parts.scheme != "socket":
-        return SerialTransport(name, port)
-    descriptor: int = port.fileno()
-    with socket.socket(fileno=os.dup(descriptor)) as same:
-        # by default TCP waits for the answer to what was sent before it sends the next small piece: 40 ms a message
-        same.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return SerialTransport(name, port, descriptor)
+    if parts.scheme == "socket":
+        return _open_tcp(name, parts.hostname or "", parts.port or 0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # pyserial starts its reader in a way of long ago
+        port = serial.serial_for_url(name, baudrate=baud, timeout=_URL_POLL_SECONDS)
+    return UrlTransport(name, port)
 
 
-def open_port(name: str, baud: int = DEFAULT_BAUD) -> SerialTransport:
+def _open_tcp(name: str, host: str, number: int) -> SerialTransport:
+    """socket:// without pyserial, whose handler waits for acknowledgements: 40 ms a message."""
+    line = socket.create_connection((host, number), timeout=_TCP_SECONDS)
+    line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    line.setblocking(False)
+    return SerialTransport(name, line)
+
+
+def open_port(name: str, baud: int = DEFAULT_BAUD) -> Transport:
     """Open a port by path or pyserial URL, for this process alone.
 
     Raises:

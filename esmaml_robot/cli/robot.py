@@ -65,7 +65,7 @@ def info(link: Link, as_json: AsJson = False) -> None:
     reply = link.probe()
     if reply is None:
         raise link.nobody()
-    low_latency = getattr(link.transport, "low_latency", "not for this kind of port")
+    low_latency = link.transport.low_latency
     show(f"controller at {link.port}", _facts(controller_info(reply)) | {"low_latency_mode": low_latency}, as_json)
 
 
