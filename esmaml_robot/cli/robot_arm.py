@@ -48,6 +48,7 @@ def _told_to_end() -> Iterator[list[int]]:
 def _hold(link: Link, seconds: float, told: list[int]) -> None:
     """Until the time is over or somebody says so, with a live line. Raises SafetyStop where it is armed no longer."""
     end = time.monotonic() + seconds
+    err.print(f"ARMED for {seconds:g} s; Ctrl-C disarms")
     with Live(console=err, auto_refresh=False, transient=True) as live:
         while not told and (left := end - time.monotonic()) > 0:
             status = link.query("status", "status_reply")
@@ -55,7 +56,7 @@ def _hold(link: Link, seconds: float, told: list[int]) -> None:
                 state, why = State(status["state"]).name, fault_text(status["fault"])
                 because = f": {why}" if why and status["fault"] != Fault.NONE else ""
                 raise SafetyStop(f"{link.port}: the robot is armed no longer, its state is {state}{because}.")
-            live.update(f"ARMED, {left:.0f} s left; Ctrl-C disarms", refresh=True)
+            live.update(f"{left:.0f} s left", refresh=True)
             time.sleep(min(_ASK_SECONDS, left))
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from esmaml_robot.adaptation import OperatorConfig
 from esmaml_robot.adaptation.base import Proposals, materialise
+from esmaml_robot.bridge.black_box import read_black_box
 from esmaml_robot.checkpoint import RunFolder
 from esmaml_robot.deployment.journal import read_journal
 from esmaml_robot.policy_file import load_policy
@@ -66,7 +67,13 @@ def test_unplugging_in_mid_episode_releases_and_resume_ends_at_the_same_paramete
     port = f"sim://rover_uno?seed=2&unplug_at=6:40&log={plant_log}"
     cut = esmaml("adapt", run, "--port", port, "--name", "cut", "--json", check=False)
     assert cut.returncode == 6
-    (line,) = cut.stderr.strip().splitlines()[-1:]
+    line, note = cut.stderr.strip().splitlines()[-2:]
+    box = run / "adapted" / "cut" / "blackbox.jsonl"
+    assert f"esmaml robot log {box}" in note
+    head, messages, _ = read_black_box(box)
+    assert head["error"].startswith("LinkLost")
+    ticks = [m["fields"]["tick"] for m in messages if m["message"] == "telemetry"]
+    assert ticks[-1] == 39, "up to the last record that came"
     assert line.startswith("esmaml: ")
     assert "Traceback" not in cut.stderr
 
