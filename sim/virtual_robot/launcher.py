@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import select
+import signal
 import subprocess
 import sys
 import tempfile
@@ -116,6 +117,11 @@ class VirtualRobot:
                 f"the virtual robot named no port within {START_SECONDS:g} s (it printed {line[:80]!r}). "
                 "Run its command by hand to see more: " + " ".join(self._command)
             ) from error
+
+    def press_reset(self) -> None:
+        """Press the controller's reset button: it starts anew in a moment, while the world goes on."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGUSR1)
 
     def wait(self, seconds: float) -> int | None:
         """Wait until the process has ended by itself, at most so long; its exit code, or None."""

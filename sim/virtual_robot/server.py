@@ -32,7 +32,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m sim.virtual_robot",
         description="Run real firmware on a pseudo-terminal with a simulated robot behind it.",
-        epilog='Prints {"port": ...} and serves until its standard input is closed or SIGTERM comes.',
+        epilog='Prints {"port": ...} and serves until its standard input is closed or SIGTERM comes; '
+        "SIGUSR1 resets the controller.",
     )
     parser.add_argument("--robot", required=True, help="name of a shipped robot, or a .yaml file")
     parser.add_argument(
@@ -70,6 +71,7 @@ def run_server(make_plant: PlantMaker, arguments: Sequence[str] | None = None) -
             unplug_at=unplug_at,
             store=options.store,
         ) as board:
+            signal.signal(signal.SIGUSR1, lambda *_: os.kill(board.pid, signal.SIGUSR1))
             print(json.dumps({"port": board.port}), flush=True)
             board.serve((sys.stdin.fileno(), woken))
     except EsmamlError as error:

@@ -372,6 +372,13 @@ static void save_eeprom(void)
 }
 
 static volatile sig_atomic_t power_off;
+static volatile sig_atomic_t reset_pressed;
+
+static void on_reset(int number)
+{
+    (void)number;
+    reset_pressed = 1;
+}
 
 static void on_terminate(int number)
 {
@@ -433,6 +440,7 @@ int main(int argc, char **argv)
     wire_up();
     fill_eeprom();
     (void)signal(SIGTERM, on_terminate);
+    (void)signal(SIGUSR1, on_reset);
     world_request(&board.world, 'R', 0, 0, board.actuators, 0);
     show_sensors();
     board.heard_us = wall_us();
@@ -462,6 +470,10 @@ int main(int argc, char **argv)
             next = now() + PUMP_CYCLES;
             pump();
             keep_pace();
+            if (reset_pressed) {
+                reset_pressed = 0;
+                avr_reset(board.avr);
+            }
             if (board.options.store != NULL && (power_off || ++looks % 100 == 0)) {
                 save_eeprom();
             }

@@ -8,6 +8,7 @@
  */
 #include <errno.h>
 #include <poll.h>
+#include <signal.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -31,6 +32,13 @@ static struct line line;
 static struct world world;
 static struct options options;
 static uint8_t store[STORE_SIZE];
+static volatile sig_atomic_t reset_pressed;
+
+static void on_reset(int number)
+{
+    (void)number;
+    reset_pressed = 1;
+}
 
 int hal_uart_write(const uint8_t *data, size_t length)
 {
@@ -108,18 +116,33 @@ int board_tick(unsigned episode, unsigned tick)
     return line.fd >= 0;
 }
 
-int main(int argc, char **argv)
+/* From the beginning, under another boot id; half a message in the receiver is gone, and so is all RAM but the store. */
+static void start(void)
 {
     struct timespec real;
+    uint8_t unread[256];
 
+    clock_gettime(CLOCK_REALTIME, &real);
+    while (line_read(&line, unread, sizeof unread) > 0) {
+    }
+    lockstep_start("host", (uint32_t)FIRMWARE_ID,
+                   (uint32_t)real.tv_sec ^ ((uint32_t)real.tv_nsec << 2) ^ ((uint32_t)getpid() << 16), options.paced);
+}
+
+int main(int argc, char **argv)
+{
     options = options_parse(argc, argv, 1, USAGE);
     world.fd = options.plant_fd;
     memory_open(options.store, store, sizeof store);
-    clock_gettime(CLOCK_REALTIME, &real);
-    lockstep_start("host", (uint32_t)FIRMWARE_ID,
-                   (uint32_t)real.tv_sec ^ ((uint32_t)real.tv_nsec << 2) ^ ((uint32_t)getpid() << 16), options.paced);
+    line.fd = -1;
+    (void)signal(SIGUSR1, on_reset);
+    start();
     line_open(&line);
     while (lockstep_turn()) {
+        if (reset_pressed) {
+            reset_pressed = 0;
+            start();
+        }
     }
     return 0;
 }

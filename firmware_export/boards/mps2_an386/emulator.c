@@ -29,13 +29,23 @@
 static struct board {
     struct line line;
     struct options options;
-    int uart0, uart1; /* the other ends of QEMU's */
+    int uart0, uart1, monitor; /* the other ends of QEMU's */
     pid_t qemu;
     uint8_t request[REQUEST_BYTES];
     size_t request_used;
     unsigned started, episodes, ticks;
     int torque_on;
+    int resetting; /* asked for, and not done yet */
+    char told[128]; /* the end of what QEMU's monitor said */
 } board;
+
+static volatile sig_atomic_t reset_pressed;
+
+static void on_reset(int number)
+{
+    (void)number;
+    reset_pressed = 1;
+}
 
 static void pair(int *ours, int *theirs)
 {
@@ -45,41 +55,6 @@ static void pair(int *ours, int *theirs)
     }
     *ours = fds[0];
     *theirs = fds[1];
-}
-
-static void start_qemu(char *image)
-{
-    char chardev[2][64], boots[96], paced[96];
-    struct timespec real;
-    int uart0, uart1;
-
-    pair(&board.uart0, &uart0);
-    pair(&board.uart1, &uart1);
-    clock_gettime(CLOCK_REALTIME, &real);
-    (void)snprintf(chardev[0], sizeof chardev[0], "socket,id=u0,fd=%d", uart0);
-    (void)snprintf(chardev[1], sizeof chardev[1], "socket,id=u1,fd=%d", uart1);
-    (void)snprintf(boots, sizeof boots, "loader,addr=" KEPT_ADDRESS ",data=%lu,data-len=4",
-                   ((unsigned long)real.tv_sec ^ (unsigned long)real.tv_nsec << 2 ^ (unsigned long)getpid() << 16) &
-                       0xFFFFFFFFul);
-    (void)snprintf(paced, sizeof paced, "loader,addr=" PACED_ADDRESS ",data=%d,data-len=4", board.options.paced);
-    board.qemu = fork();
-    if (board.qemu < 0) {
-        die("QEMU cannot be started");
-    }
-    if (board.qemu == 0) {
-        char *const command[] = {
-            "qemu-system-arm", "-M", "mps2-an386", "-nodefaults", "-display", "none", "-monitor", "none",
-            "-kernel", image, "-device", boots, "-device", paced, "-chardev", chardev[0], "-serial", "chardev:u0",
-            "-chardev", chardev[1], "-serial", "chardev:u1", NULL};
-        (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-        (void)dup2(STDERR_FILENO, STDOUT_FILENO); /* our standard output says one thing: the port */
-        close(board.uart0);
-        close(board.uart1);
-        execvp(command[0], command);
-        die("qemu-system-arm cannot be started; on Debian: apt-get install qemu-system-arm");
-    }
-    close(uart0);
-    close(uart1);
 }
 
 static void all(int fd, const uint8_t *data, size_t length, const char *gone)
@@ -93,6 +68,47 @@ static void all(int fd, const uint8_t *data, size_t length, const char *gone)
             die(gone);
         }
     }
+}
+
+static void start_qemu(char *image)
+{
+    char chardev[3][64], boots[96], paced[96];
+    struct timespec real;
+    int uart0, uart1, monitor;
+    static const char hello[] = "{\"execute\": \"qmp_capabilities\"}\n";
+
+    pair(&board.uart0, &uart0);
+    pair(&board.uart1, &uart1);
+    pair(&board.monitor, &monitor);
+    clock_gettime(CLOCK_REALTIME, &real);
+    (void)snprintf(chardev[0], sizeof chardev[0], "socket,id=u0,fd=%d", uart0);
+    (void)snprintf(chardev[1], sizeof chardev[1], "socket,id=u1,fd=%d", uart1);
+    (void)snprintf(chardev[2], sizeof chardev[2], "socket,id=monitor,fd=%d", monitor);
+    (void)snprintf(boots, sizeof boots, "loader,addr=" KEPT_ADDRESS ",data=%lu,data-len=4",
+                   ((unsigned long)real.tv_sec ^ (unsigned long)real.tv_nsec << 2 ^ (unsigned long)getpid() << 16) &
+                       0xFFFFFFFFul);
+    (void)snprintf(paced, sizeof paced, "loader,addr=" PACED_ADDRESS ",data=%d,data-len=4", board.options.paced);
+    board.qemu = fork();
+    if (board.qemu < 0) {
+        die("QEMU cannot be started");
+    }
+    if (board.qemu == 0) {
+        char *const command[] = {
+            "qemu-system-arm", "-M", "mps2-an386", "-nodefaults", "-display", "none", "-kernel", image,
+            "-device", boots, "-device", paced, "-chardev", chardev[0], "-serial", "chardev:u0", "-chardev", chardev[1],
+            "-serial", "chardev:u1", "-chardev", chardev[2], "-mon", "chardev=monitor,mode=control", NULL};
+        (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+        (void)dup2(STDERR_FILENO, STDOUT_FILENO); /* our standard output says one thing: the port */
+        close(board.uart0);
+        close(board.uart1);
+        close(board.monitor);
+        execvp(command[0], command);
+        die("qemu-system-arm cannot be started; on Debian: apt-get install qemu-system-arm");
+    }
+    close(uart0);
+    close(uart1);
+    close(monitor);
+    all(board.monitor, (const uint8_t *)hello, sizeof hello - 1, "QEMU has ended");
 }
 
 /* A whole request: to the world, and its answer back; the cable is pulled between the two. Returns 0 when the line is
@@ -128,6 +144,37 @@ static int pass_on(void)
     return board.line.fd >= 0 || board.torque_on;
 }
 
+/* Asks QEMU for a reset. What the chip says to the world until it is done is that of the chip before. */
+static void begin_reset(void)
+{
+    static const uint8_t command[] = "{\"execute\": \"system_reset\"}\n";
+    board.resetting = 1;
+    all(board.monitor, command, sizeof command - 1, "QEMU has ended");
+}
+
+/* What QEMU's monitor says; of interest is the event RESET. */
+static void from_monitor(void)
+{
+    const size_t kept = strlen(board.told);
+    uint8_t stale[1024];
+    const ssize_t n = recv(board.monitor, board.told + kept, sizeof board.told - 1 - kept, 0);
+
+    if (n <= 0) {
+        errno = 0;
+        die("QEMU has ended");
+    }
+    board.told[kept + (size_t)n] = '\0';
+    if (board.resetting && strstr(board.told, "\"RESET\"") != NULL) {
+        while (recv(board.uart1, stale, sizeof stale, MSG_DONTWAIT) > 0) {
+        }
+        board.request_used = 0;
+        board.resetting = 0;
+        board.told[0] = '\0';
+    } else if (kept + (size_t)n > 16) { /* the word may be cut in two */
+        memmove(board.told, board.told + kept + (size_t)n - 16, 17);
+    }
+}
+
 /* Bytes of the board's UART 1, as they come. */
 static int from_world_uart(void)
 {
@@ -135,6 +182,9 @@ static int from_world_uart(void)
     if (n <= 0) {
         errno = 0;
         die("QEMU has ended");
+    }
+    if (board.resetting) {
+        return 1;
     }
     board.request_used += (size_t)n;
     if (board.request_used < sizeof board.request) {
@@ -161,21 +211,33 @@ int main(int argc, char **argv)
 
     board.options = options_parse(argc, argv, 2, "usage: emulator IMAGE.elf --plant-fd N [--paced] [--unplug-at E:T]");
     board.line.fd = -1;
+    (void)signal(SIGUSR1, on_reset);
     start_qemu(argv[1]);
     line_open(&board.line);
     while (going) {
         const int listening = board.line.fd >= 0 && !board.line.closed;
-        struct pollfd fds[4] = {
+        struct pollfd fds[5] = {
             {board.options.plant_fd, 0, 0},
             {board.uart1, POLLIN, 0},
             {board.uart0, POLLIN, 0},
             {listening ? board.line.fd : -1, (short)(POLLIN | (board.line.used > 0 ? POLLOUT : 0)), 0},
+            {board.monitor, POLLIN, 0},
         };
         uint8_t data[1024];
         size_t count;
 
-        if (poll(fds, 4, listening || board.line.fd < 0 ? 1000 : CLOSED_POLL_MS) < 0 && errno != EINTR) {
-            die("poll");
+        if (reset_pressed) {
+            reset_pressed = 0;
+            begin_reset();
+        }
+        if (poll(fds, 5, listening || board.line.fd < 0 ? 1000 : CLOSED_POLL_MS) < 0) {
+            if (errno != EINTR) {
+                die("poll");
+            }
+            continue;
+        }
+        if (fds[4].revents) {
+            from_monitor();
         }
         if (fds[0].revents & (POLLHUP | POLLERR | POLLNVAL)) {
             errno = 0;

@@ -159,6 +159,7 @@ int lockstep_turn(void)
 
 void lockstep_start(const char *name, uint32_t firmware_id, uint32_t boot_id, int paced)
 {
+    memset(&board, 0, sizeof board); /* it may be a reset */
     board.paced = paced;
     board.offset_us = board_wall_us();
     memcpy(board.actuators, robot_safe, sizeof board.actuators);
