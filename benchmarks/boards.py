@@ -14,16 +14,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from esmaml_robot.bridge.controller import RobotController
-from esmaml_robot.bridge.transport import open_port
 from esmaml_robot.cli.settings import run_config
 from esmaml_robot.policy import Normaliser, Policy, initial_theta
 from esmaml_robot.robot_spec import load_robot
@@ -33,93 +29,9 @@ from firmware_export.policy_c import write_policy_c
 from firmware_export.robot_c import write_robot_c
 from sim.virtual_robot.launcher import VirtualRobot
 
+from .link import Echo, in_turns
+
 AVR_HZ = 16_000_000
-#: Bytes of a STATUS question and of its answer on the line.
-QUESTION, ANSWER = 13, 43
-ROUNDS = 20
-
-ECHO = """
-#include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <termios.h>
-#include <unistd.h>
-int main(void)
-{
-    struct termios raw;
-    unsigned char data[QUESTION], answer[ANSWER] = {0};
-    const int line = posix_openpt(O_RDWR | O_NOCTTY);
-    if (line < 0 || grantpt(line) || unlockpt(line)) { return 1; }
-    tcgetattr(line, &raw);
-    cfmakeraw(&raw);
-    tcsetattr(line, TCSANOW, &raw);
-    printf("%s\\n", ptsname(line));
-    fflush(stdout);
-    for (;;) {
-        size_t got = 0;
-        while (got < sizeof data) {
-            const ssize_t n = read(line, data + got, sizeof data - got);
-            if (n > 0) { got += (size_t)n; } else { usleep(1000); }
-        }
-        if (write(line, answer, sizeof answer) < 0) { return 1; }
-    }
-}
-"""
-
-
-class Echo:
-    """The bare echo: as many bytes each way as a STATUS and its answer."""
-
-    def __init__(self, folder: Path) -> None:
-        source, program = folder / "echo.c", folder / "echo"
-        source.write_text(ECHO)
-        sizes = [f"-DQUESTION={QUESTION}", f"-DANSWER={ANSWER}", "-D_GNU_SOURCE"]
-        subprocess.run(["cc", "-O2", *sizes, str(source), "-o", str(program)], check=True)
-        self._child = subprocess.Popen([str(program)], stdout=subprocess.PIPE, text=True)
-        assert self._child.stdout is not None
-        self._line = open_port(self._child.stdout.readline().strip())
-
-    def round_trips(self, count: int) -> list[float]:
-        """Seconds."""
-        seconds = []
-        for _ in range(count):
-            start, got = time.perf_counter(), 0
-            self._line.write(b"\x01" * QUESTION)
-            while got < ANSWER:
-                got += len(self._line.read(time.monotonic() + 1.0))
-            seconds.append(time.perf_counter() - start)
-        return seconds
-
-    def close(self) -> None:
-        self._line.close()
-        self._child.kill()
-        self._child.wait()
-
-
-def round_trips(controller: RobotController, count: int) -> list[float]:
-    """Seconds that STATUS and its answer take."""
-    seconds = []
-    for _ in range(count):
-        start = time.perf_counter()
-        controller.link.send("status")
-        if controller.link.receive(time.monotonic() + 1.0) is None:
-            raise RuntimeError("a question was not answered")
-        seconds.append(time.perf_counter() - start)
-    return seconds
-
-
-def in_turns(controller: RobotController, echo: Echo, count: int) -> dict[str, float]:
-    """p50 and p99 of a board and of the echo, asked in turns: both meet the same weather. Microseconds."""
-    controller.link.drain()
-    ours, bare = [], []
-    for _ in range(ROUNDS):
-        bare += echo.round_trips(count // ROUNDS)
-        ours += round_trips(controller, count // ROUNDS)
-    found = {}
-    for name, seconds in (("board", ours), ("echo", bare)):
-        for p in (50, 99):
-            found[f"{name}_p{p}_us"] = 1e6 * float(np.percentile(seconds, p))
-    return found | {"p50_over_echo": found["board_p50_us"] / found["echo_p50_us"], "asked": count}
 
 
 def measure(firmware: Firmware, policy: Policy, count: int, folder: Path, echo: Echo) -> dict[str, Any]:
@@ -172,8 +84,8 @@ def table(results: dict[str, Any]) -> str:
         link = r["link"]
         lines.append(
             f"| {name} | {r['flash_bytes']:,} B | {r['ram_bytes']:,} B | {stack} | {free} | {worst} | {rate} | "
-            f"{link['board_p50_us']:.0f} / {link['board_p99_us']:.0f} µs | "
-            f"{link['echo_p50_us']:.0f} / {link['echo_p99_us']:.0f} µs | {link['p50_over_echo']:.1f} |"
+            f"{link['board_us'][0]:.0f} / {link['board_us'][1]:.0f} µs | "
+            f"{link['echo_us'][0]:.0f} / {link['echo_us'][1]:.0f} µs | {link['ratio'][0]:.1f} |"
         )
     return "\n".join(lines) + "\n"
 

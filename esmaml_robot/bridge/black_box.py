@@ -12,7 +12,6 @@ import math
 import time
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 from pathlib import Path
 from typing import Any
@@ -35,12 +34,9 @@ _CODES: dict[str, type[IntEnum] | type[IntFlag]] = {
 }
 
 
-@dataclass(frozen=True)
-class _Piece:
-    """Bytes that were written, or a payload that came; None for a frame that came damaged."""
-
-    at_ns: int
-    data: bytes | None
+#: When, by time.monotonic_ns(), and the bytes that were written or the payload that came; None for a damaged frame. A
+#: tuple, because one is made for each message.
+_Piece = tuple[int, bytes | None]
 
 
 class BlackBox:
@@ -57,12 +53,12 @@ class BlackBox:
 
     def sent(self, data: bytes) -> None:
         self._counts[0] += 1
-        self._out.append(_Piece(time.monotonic_ns(), data))
+        self._out.append((time.monotonic_ns(), data))
 
     def received(self, payload: bytes | None) -> None:
         """A payload; None where a damaged frame came."""
         self._counts[1] += 1
-        self._in.append(_Piece(time.monotonic_ns(), payload))
+        self._in.append((time.monotonic_ns(), payload))
 
     @property
     def used(self) -> bool:
@@ -74,9 +70,9 @@ class BlackBox:
         to_unix = time.time_ns() - time.monotonic_ns()
         found: list[dict[str, Any]] = []
         for direction, pieces in (("out", self._out), ("in", self._in)):
-            for piece in pieces:
-                head = {"unix_time": (piece.at_ns + to_unix) / 1e9, "direction": direction}
-                found += [head | what for what in self._messages(piece.data, framed=direction == "out")]
+            for at_ns, data in pieces:
+                head = {"unix_time": (at_ns + to_unix) / 1e9, "direction": direction}
+                found += [head | what for what in self._messages(data, framed=direction == "out")]
         return sorted(found, key=lambda r: float(r["unix_time"]))
 
     def _messages(self, data: bytes | None, *, framed: bool) -> Iterator[dict[str, Any]]:

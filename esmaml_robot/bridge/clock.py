@@ -62,6 +62,7 @@ class ControllerClock:
         self.outliers = 0
         self.restarts = 0
         self._samples: deque[_Sample] = deque(maxlen=KEPT)
+        self._anchor: _Sample | None = None  # the one that knew best when the last one was taken
         self._rate = 0.0
         self._rate_bound = UNKNOWN_RATE
 
@@ -81,6 +82,7 @@ class ControllerClock:
     def forget(self) -> None:
         """The controller has started anew: nothing that was known holds."""
         self._samples.clear()
+        self._anchor = None
         self._rate, self._rate_bound = 0.0, UNKNOWN_RATE
 
     def sample(self, sent_us: float, received_us: int, answered_us: int, come_us: float) -> None:
@@ -93,8 +95,8 @@ class ControllerClock:
         middle = (sent_us + come_us) / 2
         offset = self._unwrap(answered_us, middle) - held / 2 - middle
         new = _Sample(middle, offset, half)
-        if self._samples:
-            expected, bound = self._offset_at(middle)
+        if self._anchor is not None:
+            expected, bound = self._by_way_of(self._anchor, middle)
             if abs(offset - expected) > half + bound:
                 self._begin_anew()
             elif half > bound:
@@ -105,6 +107,8 @@ class ControllerClock:
         while middle - self._samples[0].host_us > OLDEST_US:
             self._samples.popleft()
         self._fit()
+        if self._samples:
+            self._anchor = self._best_at(middle)
 
     def host_time(self, stamp_us: int, near_us: float) -> HostTime | None:
         """The host's time of a controller's stamp of about `near_us` (within half an hour); None while unknown."""
@@ -139,15 +143,20 @@ class ControllerClock:
 
     def _unwrap(self, stamp_us: int, host_us: float) -> float:
         """A stamp without its wraps, next to what is expected at `host_us`."""
-        if not self._samples:
+        if self._anchor is None:
             return float(stamp_us)
-        return _next_to(host_us + self._offset_at(host_us)[0], stamp_us)
+        return _next_to(host_us + self._by_way_of(self._anchor, host_us)[0], stamp_us)
+
+    def _best_at(self, host_us: float) -> _Sample:
+        return min(self._samples, key=lambda s: s.half_us + abs(host_us - s.host_us) * self._rate_bound)
+
+    def _by_way_of(self, sample: _Sample, host_us: float) -> tuple[float, float]:
+        """Offset and bound that follow from one sample; all samples are right, some say more."""
+        away = host_us - sample.host_us
+        return sample.offset_us + self._rate * away, sample.half_us + abs(away) * self._rate_bound
 
     def _offset_at(self, host_us: float) -> tuple[float, float]:
-        """By way of the sample that knows best."""
-        best = min(self._samples, key=lambda s: s.half_us + abs(host_us - s.host_us) * self._rate_bound)
-        away = host_us - best.host_us
-        return best.offset_us + self._rate * away, best.half_us + abs(away) * self._rate_bound
+        return self._by_way_of(self._best_at(host_us), host_us)
 
     def _fit(self) -> None:
         """The rate: regression, weighted by the bounds, within what pairs of samples prove."""

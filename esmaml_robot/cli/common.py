@@ -46,7 +46,7 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
             if os.environ.get("ESMAML_DEBUG"):
                 raise
             sys.stdout.flush()
-            print(f"esmaml: {error}", *getattr(error, "__notes__", ()), sep="\n", file=sys.stderr)
+            print("esmaml:", error, *getattr(error, "__notes__", ()), file=sys.stderr)
             raise typer.Exit(error.exit_code) from error
         except KeyboardInterrupt as error:
             print("\nesmaml: interrupted; what was finished is saved, go on with --resume.", file=sys.stderr)

@@ -295,6 +295,18 @@ def test_an_older_command_is_dropped_and_counted(board):
     assert board.status()["stale"] == 1
 
 
+def test_a_status_says_which_question_it_answers_and_when_that_came(board):
+    def ask(sequence, t_us):
+        (reply,) = board.raw(encode_frame(CODEC.encode("status", HOST, sequence, t_us)))
+        return reply.values["asked_us"], reply.values["received_us"], reply.t_us
+
+    board.c.advance(700)
+    assert ask(70, 0xFFFFFFFE) == (0xFFFFFFFE, 700, 700)
+    board.c.advance(50)
+    assert ask(70, 0xFFFFFFFE) == (0xFFFFFFFE, 700, 750), "the same question again: it came first at 700"
+    assert ask(71, 12) == (12, 750, 750)
+
+
 def test_sequences_wrap(board):
     board.send("status", sequence=0x7000)
     board.send("status", sequence=0xE000)

@@ -67,13 +67,13 @@ def test_unplugging_in_mid_episode_releases_and_resume_ends_at_the_same_paramete
     port = f"sim://rover_uno?seed=2&unplug_at=6:40&log={plant_log}"
     cut = esmaml("adapt", run, "--port", port, "--name", "cut", "--json", check=False)
     assert cut.returncode == 6
-    line, note = cut.stderr.strip().splitlines()[-2:]
+    (line,) = cut.stderr.strip().splitlines()[-1:]
     box = run / "adapted" / "cut" / "blackbox.jsonl"
-    assert f"esmaml robot log {box}" in note
+    assert f"esmaml robot log {box}" in line
     head, messages, _ = read_black_box(box)
     assert head["error"].startswith("LinkLost")
     ticks = [m["fields"]["tick"] for m in messages if m["message"] == "telemetry"]
-    assert ticks[-1] == 39, "up to the last record that came"
+    assert 35 < ticks[-1] < 40, "up to the last records, of which the cable may have kept some"
     assert line.startswith("esmaml: ")
     assert "Traceback" not in cut.stderr
 
