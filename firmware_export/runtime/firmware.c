@@ -11,8 +11,8 @@ typedef char frame_holds_telemetry[(LENGTH_TELEMETRY <= BRIDGE_MAX_PAYLOAD) ? 1 
 typedef char frame_holds_readings[(LENGTH_READINGS <= BRIDGE_MAX_PAYLOAD) ? 1 : -1];
 typedef char frame_holds_every_other_message[(PROTOCOL_LONGEST_FIXED <= BRIDGE_MAX_PAYLOAD) ? 1 : -1];
 
-#define POLL_CHUNK 64
-#define POLL_CHUNKS 16 /* a host that floods the line must not keep a control period waiting */
+#define POLL_CHUNK 32 /* on the stack, below everything that a command does */
+#define POLL_CHUNKS 32 /* a host that floods the line must not keep a control period waiting */
 
 uint8_t *firmware_header(struct firmware *firmware, uint8_t *payload, uint8_t type, uint16_t session)
 {
