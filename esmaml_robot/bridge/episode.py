@@ -145,12 +145,12 @@ class Recorder:
         times, bounds = came.copy(), np.full(len(came), np.nan)
         if self.clock.restarts != self._restarts:
             return times, bounds
-        for i, (row, at) in enumerate(zip(self.rows, self.came_us, strict=True)):
-            found = self.clock.host_time(row.t_us, at)
-            if found is not None:
-                times[i], bounds[i] = found.host_us, found.bound_us
-        if (times - bounds > came).any():  # nothing comes before it was sent: this clock did not run evenly
-            return came, np.full(len(came), np.nan)
+        for i in reversed(range(len(came))):  # virtual time is furthest off at the end
+            found = self.clock.host_time(self.rows[i].t_us, self.came_us[i])
+            if found is None or found.host_us - found.bound_us > came[i]:
+                # nothing comes before it was sent: this clock did not run evenly
+                return came, np.full(len(came), np.nan)
+            times[i], bounds[i] = found.host_us, found.bound_us
         return times, bounds
 
 

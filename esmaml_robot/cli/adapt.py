@@ -53,7 +53,7 @@ class Beside:
 
     def _ask(self, question: str) -> None:
         self.bar.stop()
-        ask(question)
+        ask(question, "stopped by the operator; go on with --resume when the robot is ready.")
         self.bar.start()
 
     def before_motion(self) -> None:

@@ -55,12 +55,12 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
     return run
 
 
-def ask(question: str) -> None:
+def ask(question: str, refused: str = "stopped by the operator; nothing moves.") -> None:
     """Ask the person beside the robot; returns where the answer is yes. Raises OperatorStop on any other, or none."""
     if not sys.stdin.isatty():
         raise OperatorStop(f"{question} Nobody can answer: standard input is no terminal. The robot was not moved.")
     if err.input(f"{question} [Enter = yes, q = stop] ").strip().lower() not in ("", "y", "yes"):
-        raise OperatorStop("stopped by the operator; nothing moves.")
+        raise OperatorStop(refused)
 
 
 def own_package(name: str) -> Any:
