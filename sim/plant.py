@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -31,4 +31,19 @@ class BatchedPlant(Protocol):
 
     def close(self) -> None:
         """Free the physics engine's worlds."""
+        ...
+
+
+@runtime_checkable
+class ServoDriven(Protocol):
+    """A body whose actuators are position servos, one a joint, each of which can be without torque.
+
+    Attributes:
+        powered: which servos act while there is torque, in the order of the robot's file; of all rows.
+    """
+
+    powered: list[bool]
+
+    def servo_joints(self, row: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Angles (rad) and velocities (rad/s) of the servos' joints."""
         ...

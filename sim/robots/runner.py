@@ -24,6 +24,9 @@ class Runner(ArticulatedPlant):
         motors: joint -> force limit, N m, in the order of the actuators.
         sensors: names of the sensors before `merit`; the last of them is the forward velocity.
         read: joints to read, if not the motors'.
+
+    Attributes:
+        powered: which motors act while there is torque, in the order of the actuators.
     """
 
     def __init__(
@@ -41,6 +44,7 @@ class Runner(ArticulatedPlant):
         self.expect([*sensors, "merit"], list(motors))
         self._merit = merit
         self._forces = list(motors.values())
+        self.powered = [True] * len(motors)
         self._kp, self._kd = [POSITION_GAIN] * len(motors), [VELOCITY_GAIN] * len(motors)
         self._tasks: dict[int, Task] = {}
         self._x: dict[int, float] = {}
@@ -50,8 +54,13 @@ class Runner(ArticulatedPlant):
         self._x[row] = 0.0
 
     def drive(self, world: RobotWorld, row: int, command: list[float]) -> None:
-        world.command_positions(command, self._forces, self._kp, self._kd)
+        forces = [force if on else 0.0 for force, on in zip(self._forces, self.powered, strict=True)]
+        world.command_positions(command, forces, self._kp, self._kd)
         world.step(self.substeps)
+
+    def servo_joints(self, row: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        positions, velocities, _, _ = zip(*self.worlds[row].driven_states(), strict=True)
+        return positions, velocities
 
     def paid(self, row: int, x: float) -> tuple[float, float]:
         """Forward velocity (m/s) over the last control period, as odometry would give it, and its merit; x in m."""

@@ -20,6 +20,7 @@ from esmaml_robot.robot_spec import RobotSpec
 from esmaml_robot.signals import Signals
 
 from ..family import RobotFamily
+from ..plant import ServoDriven
 from ..tasks import FAMILIES, family_class, make_family
 
 I32 = npt.NDArray[np.int32]
@@ -40,6 +41,21 @@ class FamilyPlant:
         """One control period under actuator counts (n_actuators,); returns sensor counts (n_sensors,)."""
         commands = self._signals.commands_si(np.asarray(actuators, dtype=np.int32).reshape(-1, 1))
         return self._signals.quantise(self._plant.step(commands, torque_on))[:, 0]
+
+    def power(self, powered: list[bool]) -> None:
+        """Which actuators act from the next step on. Raises ConfigError where they are no servos, one a joint."""
+        self._servos.powered = list(powered)
+
+    def joints(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Angles (rad) and velocities (rad/s) of the actuators' joints. Raises ConfigError as `power` does."""
+        return self._servos.servo_joints(0)
+
+    @property
+    def _servos(self) -> ServoDriven:
+        if not isinstance(self._plant, ServoDriven):
+            name = self._signals.spec.name
+            raise ConfigError(f"the simulated body of {name} has no position servos that a bus could drive one by one.")
+        return self._plant
 
 
 def _family_of(spec: RobotSpec) -> type[RobotFamily]:

@@ -316,6 +316,11 @@ class RobotWorld:
         positions, velocities, _, _ = zip(*self.joint_states(), strict=True)
         return positions, velocities
 
+    def driven_states(self) -> Sequence[JointState]:
+        """Of the joints chosen to be driven, in their order."""
+        states: Sequence[JointState] = bullet.getJointStates(self.body, self._driven, physicsClientId=self._client)
+        return states
+
     def joint_states(self) -> Sequence[JointState]:
         """What `read_joints` reads, joint by joint and as Bullet gives it: plain tuples, for loops that are hot."""
         states: Sequence[JointState] = bullet.getJointStates(self.body, self._read, physicsClientId=self._client)
