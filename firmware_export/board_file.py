@@ -14,11 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from esmaml_robot.errors import ExportError, ToolMissing
 from esmaml_robot.robot_spec import RobotSpec
 
-from .c_source import render
+from .wiring import BusWiring, Wiring, bus_description, bus_header, no_wiring_header, pins_header
 
 BOARDS = Path(__file__).parent / "boards"
-#: Kinds of pins, in the order of their numbers in C.
-KINDS = ("encoder", "adc", "pwm")
 
 
 class _Part(BaseModel):
@@ -27,8 +25,9 @@ class _Part(BaseModel):
 
 class CompileSettings(_Part):
     """compiler, and the Debian packages that bring it; flags of every file, and of linking, where {board} is the
-    board's folder; folders of headers beside the board's own; what the HAL sees besides; its sources; the program that
-    reads sizes out of an image.
+    board's folder; folders of headers beside the board's own; what the HAL sees besides; its sources, those of a robot
+    that is wired by a bus, and those of one that is not wired, where the board can do without; the program that reads
+    sizes out of an image.
     """
 
     compiler: str
@@ -38,6 +37,8 @@ class CompileSettings(_Part):
     includes: tuple[str, ...] = ()
     hal_defines: tuple[str, ...] = ()
     hal_sources: tuple[str, ...]
+    bus_sources: tuple[str, ...] = ()
+    unwired_sources: tuple[str, ...] = ()
     size: str = "size"
 
 
@@ -56,14 +57,6 @@ class EmulatorSettings(_Part):
     header: str = ""
     program: str = ""
     libraries: tuple[str, ...] = ()
-
-
-class Wiring(_Part):
-    """pwm_top: counts of full power. sensors, actuators: KIND.NUMBER by the name in the robot's file."""
-
-    pwm_top: int = Field(gt=0, le=65535)
-    sensors: Mapping[str, str]
-    actuators: Mapping[str, str]
 
 
 class BoardSettings(_Part):
@@ -123,44 +116,42 @@ def find_tool(program: str, package: str, board: str) -> str:
     return path
 
 
-def _wire(board: Board, robot: str, name: str, pin: str | None, allowed: tuple[str, ...]) -> tuple[str, int]:
-    if pin is None:
-        raise ExportError(f"board {board.name}: the wiring of robot {robot} has no pin for {name!r}; add it.")
-    kind, dot, number = pin.partition(".")
-    if kind not in allowed or not dot or not number.isdecimal():
-        raise ExportError(
-            f"board {board.name}: the wiring of robot {robot} says {name} = {pin!r}; expected one of "
-            f"{', '.join(f'{k}.0' for k in allowed)}, or a higher number."
-        )
-    return kind, int(number)
+def bus_of(board: Board, spec: RobotSpec) -> BusWiring | None:
+    """The servo bus that the robot has on a board, or None for pins or nothing."""
+    wiring = board.settings.wiring.get(spec.name)
+    return wiring if isinstance(wiring, BusWiring) else None
+
+
+def hal_sources(board: Board, spec: RobotSpec) -> list[Path]:
+    """The board's own sources for a robot."""
+    names = board.settings.compile.hal_sources
+    if bus_of(board, spec) is not None:
+        names += board.settings.compile.bus_sources
+    elif spec.name not in board.settings.wiring:
+        names += board.settings.compile.unwired_sources
+    return [board.source(name) for name in names]
 
 
 def render_wiring(board: Board, spec: RobotSpec) -> str:
     """wiring.h of a robot on a board.
 
-    Raises ExportError where the board has no wiring for the robot, or one that does not fit it.
+    Raises ExportError where the board has no wiring for the robot and needs one, or has one that does not fit it.
     """
     wiring = board.settings.wiring.get(spec.name)
     if wiring is None:
+        if board.settings.compile.unwired_sources:
+            return no_wiring_header(board.name, spec)
         known = ", ".join(sorted(board.settings.wiring)) or "none"
         raise ExportError(
             f"board {board.name} is not wired for robot {spec.name}; it is for: {known}. Add [wiring.{spec.name}] to "
             f"{board.folder / 'board.toml'}."
         )
-    sensors = [_wire(board, spec.name, s.name, wiring.sensors.get(s.name), ("encoder", "adc")) for s in spec.sensors]
-    actuators = [_wire(board, spec.name, a.name, wiring.actuators.get(a.name), ("pwm",)) for a in spec.actuators]
-    for actuator in spec.actuators:
-        if max(abs(c) for c in actuator.counts) > wiring.pwm_top:
-            raise ExportError(
-                f"board {board.name}: {actuator.name} of robot {spec.name} has counts {list(actuator.counts)}; its PWM "
-                f"has {wiring.pwm_top} steps to each side."
-            )
-    return render(
-        "wiring.h.j2",
-        board=board.name,
-        spec=spec,
-        kinds=KINDS,
-        pwm_top=wiring.pwm_top,
-        tables=[("sensors", sensors), ("actuators", actuators)],
-        names={"sensors": [s.name for s in spec.sensors], "actuators": [a.name for a in spec.actuators]},
-    )
+    if isinstance(wiring, BusWiring):
+        return bus_header(board.name, wiring, spec)
+    return pins_header(board.name, wiring, spec)
+
+
+def render_bus(board: Board, spec: RobotSpec) -> str | None:
+    """The robot's servo bus for whoever plays the servos, as JSON; None where there is none."""
+    wiring = bus_of(board, spec)
+    return None if wiring is None else bus_description(wiring, spec)

@@ -18,7 +18,7 @@ from esmaml_robot.errors import ExportError, ToolMissing
 from esmaml_robot.files import atomic_write_text
 from esmaml_robot.robot_spec import RobotSpec
 
-from .board_file import BOARDS, Board, find_tool, load_board, render_wiring
+from .board_file import BOARDS, Board, find_tool, hal_sources, load_board, render_bus, render_wiring
 
 HERE = Path(__file__).parent
 RUNTIME = HERE / "runtime"
@@ -40,6 +40,7 @@ class Firmware:
         image: what goes onto the chip, or the program, where the board is this machine.
         command: the program of this machine that runs it, to be given --plant-fd; empty where there is none.
         flash_bytes, ram_bytes: what it takes up; RAM without the stack.
+        bus: description of the servo bus for whoever plays the servos; None where the robot has none on this board.
     """
 
     board: str
@@ -47,6 +48,7 @@ class Firmware:
     command: tuple[str, ...]
     flash_bytes: int
     ram_bytes: int
+    bus: Path | None = None
 
 
 def run_compiler(command: Sequence[str], what: str) -> str:
@@ -152,10 +154,11 @@ def build_firmware(name: str, spec: RobotSpec, generated: Path, out: Path, *, sa
     compiler = find_tool(settings.compiler, settings.package, board.name)
     check_generated(generated)
     headers = [*sorted(RUNTIME.glob("*.h")), generated / "policy.h", generated / "robot_model.h"]
+    headers += [header for folder in settings.includes for header in sorted(board.source(folder).glob("*.h"))]
     if board.settings.wiring:
         headers.append(atomic_write_text(generated / "wiring.h", render_wiring(board, spec), error=ExportError))
     core = [*sorted(RUNTIME.glob("*.c")), generated / "policy.c", generated / "robot_model.c"]
-    hal = [board.source(file) for file in settings.hal_sources]
+    hal = hal_sources(board, spec)
     flags = (*settings.flags, *(SANITIZERS if sanitize else ()))
     firmware_id = _firmware_id([*core, *hal, *headers], flags)
     folders = _include_flags(board, generated)
@@ -178,9 +181,11 @@ def build_firmware(name: str, spec: RobotSpec, generated: Path, out: Path, *, sa
             _check_memory(board, flash, ram)
             emulator = _build_emulator(board, generated, scratch)
             made = [path.replace(out / path.name) for path in (linked, emulator) if path is not None]
+        bus = render_bus(board, spec)
+        bus_file = None if bus is None else atomic_write_text(out / "bus.json", bus, error=ExportError)
     except OSError as error:
         raise ExportError(f"the firmware cannot be written to {out}: {error.strerror or error}.") from error
-    return Firmware(board.name, made[0], tuple(map(str, reversed(made))), flash, ram)
+    return Firmware(board.name, made[0], tuple(map(str, reversed(made))), flash, ram, bus_file)
 
 
 def build_host_firmware(spec: RobotSpec, generated: Path, out: Path, *, sanitize: bool = False) -> Path:

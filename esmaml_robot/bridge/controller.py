@@ -21,14 +21,15 @@ from typing import Any, Self
 
 import numpy as np
 
-from ..errors import EsmamlError, LinkError, PolicyError
+from ..errors import EsmamlError, LinkError, LinkTimeout, PolicyError
 from ..policy import PolicySpec, check_theta
 from ..robot_spec import RobotSpec
 from ..signals import F32, I32, Signals
 from .episode import EpisodeRecord, Recorder, Telemetry
 from .link import CONNECT_SECONDS, RETRY_SECONDS, ControllerInfo, Link
-from .messages import CHUNK_FLOATS, Fault, Flag, Frame, State
+from .messages import CHUNK_FLOATS, Fault, Flag, Frame, Reason, State
 from .parameters import keep_parameters, read_parameters
+from .refusals import fault_text
 from .transport import DEFAULT_BAUD, Transport, open_port
 
 #: Patience beyond the robot's own release time: a computer under load must not take a slow plant for a dead one.
@@ -41,12 +42,14 @@ class Status:
 
     state: State
     fault: Fault
+    fault_detail: int
     bad_frames: int
     wrong_session: int
     stale: int
     watchdog_trips: int
     overruns: int
     unsent: int
+    reused: int
     crc32: int
 
 
@@ -260,8 +263,18 @@ class RobotController:
                 wanted = act(tick, np.array(frame.values["sensors"], dtype=np.int32))
                 link.send("action", episode_id=episode_id, tick=tick, actuators=wanted.tolist())
             elif frame.name == "episode_end" and frame.values["episode_id"] == episode_id:
-                return recorder.finish(frame.values)
+                return recorder.finish(frame.values, self._why(frame.values["reason"]))
             frame = None
+
+    def _why(self, reason: int) -> str:
+        """What the fault is that ended an episode; empty where none did."""
+        if reason != Reason.FAULTED:
+            return ""
+        try:
+            status = self.status()
+        except LinkTimeout:  # the episode is lost in any case, and the next one will be refused with the reason
+            return "it did not say why in time"
+        return fault_text(status.fault, status.fault_detail)
 
     def _after_silence(self, recorder: Recorder, patience: float) -> EpisodeRecord:
         """The end of the episode never came: make sure that it is over, or find out that nobody is there."""

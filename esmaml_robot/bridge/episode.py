@@ -20,6 +20,8 @@ I64 = npt.NDArray[np.int64]
 
 #: Of an episode's control periods, those in which a late action does not yet make it another episode.
 LATE_SHARE = 0.02
+#: The same of those in which a device of the servo bus did not answer.
+REUSED_SHARE = 0.02
 
 
 @dataclass(frozen=True)
@@ -94,13 +96,17 @@ class Recorder:
         """The record of an episode whose end never came."""
         return self._record(float("nan"), max(len(self.rows) - 1, 0), None, 0, problem)
 
-    def finish(self, end: dict[str, Any]) -> EpisodeRecord:
-        """The record of an episode, out of the fields of its EPISODE_END."""
+    def finish(self, end: dict[str, Any], fault: str = "") -> EpisodeRecord:
+        """The record of an episode, out of the fields of its EPISODE_END and, where a fault ended it, which one."""
         reason = Reason(end["reason"]) if end["reason"] in set(Reason) else None
         value = np.float32(end["episode_return"])
-        return self._record(float(value), end["steps"], reason, end["abort_index"], self._check(value, end, reason))
+        return self._record(
+            float(value), end["steps"], reason, end["abort_index"], self._check(value, end, reason, fault)
+        )
 
-    def _check(self, value: np.float32, end: dict[str, Any], reason: Reason | None) -> str:
+    def _check(self, value: np.float32, end: dict[str, Any], reason: Reason | None, fault: str) -> str:
+        if reason is Reason.FAULTED:
+            return f"the controller released its actuators: {fault}"
         if reason not in (Reason.COMPLETED, Reason.ABORTED):
             return _ENDINGS.get(reason, "the controller ended the episode for a reason that this version does not know")
         if self.gap:
@@ -110,6 +116,9 @@ class Recorder:
         late = sum(bool(r.flags & Flag.LATE) for r in self.rows)
         if late > LATE_SHARE * len(self.rows):
             return f"{late} of {len(self.rows)} actions of this program came later than their control period"
+        reused = sum(bool(r.flags & Flag.REUSED) for r in self.rows)
+        if reused > REUSED_SHARE * len(self.rows):
+            return f"in {reused} of {len(self.rows)} control periods a device of the servo bus did not answer"
         sensors = np.array([r.sensors for r in self.rows], dtype=np.int32)
         commands = np.array([r.actuators for r in self.rows], dtype=np.int32)
         ours = episode_return(self.signals, sensors, commands, aborted=reason is Reason.ABORTED)
@@ -159,7 +168,6 @@ _ENDINGS: dict[Reason | None, str] = {
     Reason.DISARMED: "the robot was disarmed in mid-episode",
     Reason.ESTOPPED: "the emergency stop was pressed",
     Reason.WATCHDOG: "the controller heard nothing from this program for too long and released its actuators",
-    Reason.FAULTED: "the policy gave NaN on the controller, which released its actuators",
 }
 
 

@@ -47,7 +47,7 @@ class Result(IntEnum):
     SELFTEST_FAILED = 6  # the policy does not reproduce its test vectors (bits of the largest error, float32)
     OTHER_SCHEMA = 7  # the host speaks another table of messages (schema hash of the controller)
     ESTOPPED = 8  # the emergency stop is latched
-    FAULTED = 9  # a fault is latched: DISARM acknowledges it (fault code)
+    FAULTED = 9  # a fault is latched: DISARM acknowledges it (fault code + 256 * its detail)
     NOT_STORED = 10  # the board cannot keep parameters (bytes that it would take, or 0 where writing failed)
 
 
@@ -64,13 +64,17 @@ class Reason(IntEnum):
 
 
 class Fault(IntEnum):
-    """Why the controller is in FAULT, or was last."""
+    """Why the controller is in FAULT, or was last; in brackets its detail, 0 for the others."""
 
     NONE = 0
     SELFTEST = 1
     OTHER_ROBOT = 2  # policy and robot model were generated from different robot files
     WATCHDOG = 3
     NOT_FINITE = 4  # the policy gave NaN
+    BUS_LOST = 5  # a device of the servo bus does not answer (its id; 254: none does)
+    SERVO_ALERT = 6  # a servo reports a hardware error (its id + 256 * its hardware error status)
+    SERVO_STOPPED = 7  # a servo has no torque any more, or its own watchdog has stopped it (its id)
+    SERVO_SETUP = 8  # a servo is not set up as the robot needs it, and cannot be (its id)
 
 
 class Flag(IntFlag):
@@ -82,6 +86,7 @@ class Flag(IntFlag):
     RELEASED = 8  # actuators at their safe values, torque off
     FINAL = 16  # the last record of the episode
     LATE = 32  # the host's action did not come within the control period; the last one stayed
+    REUSED = 64  # a device of the servo bus did not answer: its last values stand for those of this tick
 
 
 Direction = Literal["to_controller", "to_host"]
@@ -168,12 +173,14 @@ MESSAGES = (
     Message(0x05, "status_reply", "to_host", "State and counters since the start.", (
         Field("state", "u8", "State"),
         Field("fault", "u8", "Fault, the last one"),
+        Field("fault_detail", "u32", "what it is about, see Fault"),
         Field("bad_frames", "u32", "frames with a wrong CRC, length or type"),
         Field("wrong_session", "u32", "frames of another session, dropped"),
         Field("stale", "u32", "commands that came again or too late, dropped"),
         Field("watchdog_trips", "u32", "episodes that the first stage of the watchdog ended"),
         Field("overruns", "u32", "control periods that ended after their deadline"),
         Field("unsent", "u32", "frames dropped because the line was full"),
+        Field("reused", "u32", "answers missing on the servo bus, for each of which last values were used again"),
         Field("crc32", "u32", "CRC-32 (zlib) of the base parameters"),
         Field("asked_us", "u32", "t_us of the question", "us"),
         Field("received_us", "u32", "controller's clock when the question came", "us"),

@@ -14,12 +14,33 @@ _FAULTS = {
     Fault.OTHER_ROBOT: "policy and robot model of this firmware belong to different robots: build and flash it again",
     Fault.WATCHDOG: "the watchdog ended the last episode; check cable and load of this computer, then disarm and arm",
     Fault.NOT_FINITE: "the policy gave NaN; upload other parameters, then disarm and arm",
+    Fault.BUS_LOST: "{device} on the servo bus does not answer; its motor may still be powered: switch the servos off, "
+    "check plugs, power and ids, then disarm and arm",
+    Fault.SERVO_ALERT: "servo {id} on the bus reports a hardware error ({error}); remove its cause, switch it off and "
+    "on, then disarm and arm",
+    Fault.SERVO_STOPPED: "servo {id} on the bus has stopped by itself: it restarted, or heard nothing for too long; "
+    "check its power supply, then disarm and arm",
+    Fault.SERVO_SETUP: "servo {id} on the bus is not in position control with limits that hold the robot's range, and "
+    "does not take it; set it up with its maker's tool, then arm",
 }
 
+#: Bits of a servo's hardware error status.
+_HARDWARE = {0x01: "input voltage", 0x04: "overheating", 0x08: "motor encoder", 0x10: "electrical shock",
+             0x20: "overload"}  # fmt: skip
+_WHOLE_BUS = 254
 
-def fault_text(code: int) -> str:
-    """A fault code as advice."""
-    return _FAULTS.get(Fault(code), "") if code in set(Fault) else f"fault {code}, unknown to this version"
+
+def fault_text(code: int, detail: int) -> str:
+    """A fault code and what it is about, as advice."""
+    if code not in set(Fault):
+        return f"fault {code}, unknown to this version"
+    device, bits = detail & 0xFF, detail >> 8
+    named = [name for bit, name in _HARDWARE.items() if bits & bit]
+    return _FAULTS.get(Fault(code), "").format(
+        id=device,
+        device="no device" if device == _WHOLE_BUS else f"device {device}",
+        error=", ".join(named) if named else "which one it does not say",
+    )
 
 
 def _state(code: int) -> str:
@@ -58,7 +79,7 @@ def refusal(port: str, command: str, result: int, detail: int) -> EsmamlError:
         case Result.ESTOPPED:
             return SafetyStop(f"{at}: the emergency stop is latched. Make the robot safe, then clear it and arm again.")
         case Result.FAULTED:
-            return SafetyStop(f"{at}: a fault is latched: {fault_text(detail)}.")
+            return SafetyStop(f"{at}: a fault is latched: {fault_text(detail & 0xFF, detail >> 8)}.")
         case Result.NOT_STORED:
             why = f"its memory for them is smaller than {detail} bytes" if detail else "what it read back is not it"
             return LinkError(f"{at}: the parameters were not kept: {why}. They are in force until power goes off.")

@@ -18,7 +18,7 @@ from ..policy import Policy
 from ..robot_spec import RobotSpec
 from .common import own_package
 
-_SIM_KEYS = ("seed", "board", "task", "paced", "unplug_at", "log", "store")
+_SIM_KEYS = ("seed", "board", "task", "paced", "unplug_at", "log", "store", "servo_fault")
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,7 @@ class SimPort:
     unplug_at: str | None
     log: Path | None
     store: Path | None = None
+    servo_fault: str | None = None
 
 
 def parse_sim_port(url: str) -> SimPort | None:
@@ -61,7 +62,10 @@ def parse_sim_port(url: str) -> SimPort | None:
         raise ConfigError(f"port {url!r}: paced is {paced!r}; it is 0 (as fast as possible) or 1 (real time)")
     log, store = (Path(values[key]) if key in values else None for key in ("log", "store"))
     board = values.get("board", "host")
-    return SimPort(parts.netloc, board, seed, values.get("task"), paced == "1", values.get("unplug_at"), log, store)
+    return SimPort(
+        *(parts.netloc, board, seed, values.get("task"), paced == "1", values.get("unplug_at"), log, store),
+        servo_fault=values.get("servo_fault"),
+    )
 
 
 @contextlib.contextmanager
@@ -112,6 +116,8 @@ def real_port(
         paced=sim_port.paced,
         unplug_at=sim_port.unplug_at,
         store=sim_port.store,
+        bus=firmware.bus,
+        servo_fault=sim_port.servo_fault,
         command=command,
     )
     with virtual as robot:

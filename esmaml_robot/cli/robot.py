@@ -83,7 +83,7 @@ def status(link: Link, as_json: AsJson = False) -> None:
     values["crc32"] = f"{values['crc32']:08x}"
     del values["asked_us"], values["received_us"]  # of the question, not of the controller
     show(f"controller at {link.port}", values, as_json)
-    if not as_json and (advice := fault_text(fault)):
+    if not as_json and (advice := fault_text(fault, values["fault_detail"])):
         err.print(advice)
 
 

@@ -52,7 +52,7 @@ def _view(spec: RobotSpec, readings: dict[str, Any], status: dict[str, Any], tri
         for part, count, value in zip(parts, counts, values.tolist(), strict=True):
             low, high = part.range
             table.add_row(kind, part.name, str(count), f"{value:.4g} {part.unit}", f"{low:g} .. {high:g}")
-    counters = ("overruns", "bad_frames", "stale", "watchdog_trips", "unsent")
+    counters = ("overruns", "bad_frames", "stale", "watchdog_trips", "unsent", "reused")
     table.caption = ", ".join(f"{name.replace('_', ' ')} {status[name]}" for name in counters) + f"\n{clock}"
     return table
 

@@ -48,12 +48,14 @@ static void send_status(struct firmware *firmware, uint32_t asked_us)
 
     reply.state = firmware->state;
     reply.fault = firmware->fault;
+    reply.fault_detail = firmware->fault_detail;
     reply.bad_frames = firmware->receiver.bad + firmware->bad_messages;
     reply.wrong_session = firmware->wrong_session;
     reply.stale = firmware->stale;
     reply.watchdog_trips = firmware->watchdog_trips;
     reply.overruns = firmware->overruns;
     reply.unsent = firmware->unsent;
+    reply.reused = firmware->reused;
     reply.crc32 = firmware->params.base_crc;
     reply.asked_us = asked_us;
     reply.received_us = firmware->heard_us;
@@ -150,7 +152,7 @@ static struct params_outcome refuse(const struct firmware *firmware)
         return answer(RESULT_ESTOPPED, 0);
     }
     if (firmware->state == STATE_FAULT) {
-        return answer(RESULT_FAULTED, firmware->fault);
+        return answer(RESULT_FAULTED, (uint32_t)firmware->fault | firmware->fault_detail << 8);
     }
     return answer(RESULT_WRONG_STATE, firmware->state);
 }
@@ -194,11 +196,20 @@ static struct params_outcome change_state(struct firmware *firmware, uint8_t eve
 
 static struct params_outcome arm(struct firmware *firmware)
 {
+    struct hal_devices devices;
+
     if (!firmware->same_schema) {
         return answer(RESULT_OTHER_SCHEMA, (uint32_t)PROTOCOL_SCHEMA_HASH);
     }
     if (firmware->unfit != FAULT_NONE) {
         return answer(RESULT_FAULTED, firmware->unfit);
+    }
+    if (firmware->state == STATE_IDLE) { /* from the others no ARM leads on, or it has been looked already */
+        hal_devices(1, &devices);
+        if (devices.fault != FAULT_NONE) {
+            firmware_fault(firmware, devices.fault, devices.detail);
+            return answer(RESULT_FAULTED, (uint32_t)devices.fault | devices.detail << 8);
+        }
     }
     return change_state(firmware, EVENT_ARM, 0);
 }
@@ -291,7 +302,7 @@ static struct params_outcome selftest(struct firmware *firmware)
     if (failed) {
         firmware->unfit = FAULT_SELFTEST;
         if (firmware->state == STATE_ARMED) { /* a policy that fails its test must not stay armed */
-            firmware->fault = FAULT_SELFTEST;
+            firmware_fault(firmware, FAULT_SELFTEST, 0);
             firmware->state = safety_next(firmware->state, EVENT_FAULT);
         }
     } else if (firmware->unfit == FAULT_SELFTEST) {

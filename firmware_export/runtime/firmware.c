@@ -70,6 +70,12 @@ void firmware_action(struct firmware *firmware, const int32_t *wanted)
     send_telemetry(firmware);
 }
 
+void firmware_fault(struct firmware *firmware, uint8_t fault, uint32_t detail)
+{
+    firmware->fault = fault;
+    firmware->fault_detail = detail;
+}
+
 void firmware_release(struct firmware *firmware, uint8_t state)
 {
     hal_actuate(robot_safe, 0);
@@ -114,7 +120,7 @@ static void watch(struct firmware *firmware)
     /* an adaptation on the controller alone needs no host; whoever started it has said so */
     if (firmware->state == STATE_RUN && !firmware->adaptation.running && silence >= (uint32_t)ROBOT_HOLD_US) {
         firmware->watchdog_trips++;
-        firmware->fault = FAULT_WATCHDOG;
+        firmware_fault(firmware, FAULT_WATCHDOG, 0);
         firmware->state = safety_next(firmware->state, EVENT_HOLD);
         episode_hold(&firmware->episode);
         hal_actuate(firmware->episode.command, safety_torque(firmware->state));
@@ -202,7 +208,7 @@ static void tell(struct firmware *firmware)
 
     if (!params_finite(firmware->episode.total)) {
         adaptation->running = 0;
-        firmware->fault = FAULT_NOT_FINITE;
+        firmware_fault(firmware, FAULT_NOT_FINITE, 0);
         firmware_release(firmware, safety_next(firmware->state, EVENT_FAULT));
         return;
     }
@@ -222,7 +228,7 @@ static void tell(struct firmware *firmware)
                   msg_adaptation_put(firmware_header(firmware, payload, MSG_ADAPTATION, firmware->session), &message));
 }
 
-static void run_tick(struct firmware *firmware, const int32_t *sensors)
+static void run_tick(struct firmware *firmware, const int32_t *sensors, uint8_t flags)
 {
     enum episode_outcome outcome;
 
@@ -233,6 +239,7 @@ static void run_tick(struct firmware *firmware, const int32_t *sensors)
     }
     outcome = firmware->hosted ? episode_sense(&firmware->episode, sensors)
                                : episode_tick(&firmware->episode, firmware->params.candidate, sensors);
+    firmware->episode.flags = (uint8_t)(firmware->episode.flags | flags);
     switch (outcome) {
     case EPISODE_GOES_ON:
         if (firmware->hosted) {
@@ -251,7 +258,7 @@ static void run_tick(struct firmware *firmware, const int32_t *sensors)
         break;
     case EPISODE_NOT_FINITE:
     default:
-        firmware->fault = FAULT_NOT_FINITE;
+        firmware_fault(firmware, FAULT_NOT_FINITE, 0);
         firmware->adaptation.running = 0;
         end_with_record(firmware, EVENT_FAULT, REASON_FAULTED);
         break;
@@ -264,11 +271,13 @@ static void run_tick(struct firmware *firmware, const int32_t *sensors)
 void firmware_tick(struct firmware *firmware)
 {
     int32_t sensors[ROBOT_SENSORS];
+    struct hal_devices devices;
     uint32_t late_us;
+    uint8_t flags;
 
     watch(firmware);
     if (firmware->state == STATE_ARMED && firmware->adaptation.running && firmware_adapt(firmware).result != RESULT_OK) {
-        firmware->fault = FAULT_NOT_FINITE;
+        firmware_fault(firmware, FAULT_NOT_FINITE, 0);
         firmware_release(firmware, safety_next(firmware->state, EVENT_FAULT));
     }
     if (firmware->state != STATE_RUN && firmware->state != STATE_HOLD) {
@@ -278,8 +287,17 @@ void firmware_tick(struct firmware *firmware)
         firmware->first_tick_us = hal_now_us();
     }
     hal_sense(sensors);
+    hal_devices(0, &devices);
+    flags = (uint8_t)(devices.reused != firmware->reused ? FLAG_REUSED : 0);
+    firmware->reused = devices.reused;
+    if (devices.fault != FAULT_NONE) { /* what is left of the robot must not go on */
+        firmware_fault(firmware, devices.fault, devices.detail);
+        firmware->adaptation.running = 0;
+        firmware_end_episode(firmware, safety_next(firmware->state, EVENT_FAULT), REASON_FAULTED);
+        return;
+    }
     if (firmware->state == STATE_RUN) {
-        run_tick(firmware, sensors);
+        run_tick(firmware, sensors, flags);
     } else if (episode_tick_held(&firmware->episode, sensors) == EPISODE_GOES_ON) {
         send_telemetry(firmware);
     } else {

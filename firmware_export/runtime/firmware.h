@@ -25,6 +25,7 @@ struct firmware {
 
     uint8_t state;      /* enum protocol_state */
     uint8_t fault;      /* enum protocol_fault: the last one */
+    uint32_t fault_detail; /* what it is about, see enum protocol_fault */
     uint8_t unfit;      /* enum protocol_fault: why this firmware must not be armed, or FAULT_NONE */
     uint8_t same_schema; /* the host of this session has our table of messages */
     uint8_t link_silent; /* the host has not been heard for ROBOT_RELEASE_US */
@@ -50,6 +51,7 @@ struct firmware {
     uint32_t watchdog_trips;
     uint32_t overruns;
     uint32_t unsent;
+    uint32_t reused; /* hal_devices.reused, as of the last control period */
 
     const char *board;
     uint32_t firmware_id;
@@ -84,6 +86,9 @@ void firmware_begin_episode(struct firmware *firmware, uint32_t id, uint32_t epi
 
 /* The action that the running episode waited for. */
 void firmware_action(struct firmware *firmware, const int32_t *wanted);
+
+/* Notes a fault, and what it is about. */
+void firmware_fault(struct firmware *firmware, uint8_t fault, uint32_t detail);
 
 /* To a state without torque: actuators safe, power stage off. */
 void firmware_release(struct firmware *firmware, uint8_t state);

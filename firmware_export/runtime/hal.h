@@ -14,6 +14,16 @@ void hal_sense(int32_t *sensors);
 /* Applies actuators[ROBOT_ACTUATORS] (counts, within range); torque_on 0 switches the power stage off. */
 void hal_actuate(const int32_t *actuators, int torque_on);
 
+/* How sensors and actuators are that have ways of their own to fail: devices on a bus. All zeros where there are none. */
+struct hal_devices {
+    uint8_t fault;   /* enum protocol_fault; latched until looked at anew */
+    uint32_t detail; /* of the fault */
+    uint32_t reused; /* since the start: values that were used again because new ones did not come */
+};
+
+/* `anew`: looks whether everything is there and well, which may take a second. Without torque only, before arming. */
+void hal_devices(int anew, struct hal_devices *devices);
+
 /* Free-running clock in microseconds; wraps. */
 uint32_t hal_now_us(void);
 

@@ -15,7 +15,7 @@
 
 #define PROTOCOL_MAJOR 1
 #define PROTOCOL_MINOR 0
-#define PROTOCOL_SCHEMA_HASH 0x7CDE901BUL
+#define PROTOCOL_SCHEMA_HASH 0x19D29923UL
 #define PROTOCOL_MAX_PAYLOAD 250
 #define PROTOCOL_CHUNK_FLOATS 16
 
@@ -55,7 +55,7 @@
 #define LENGTH_HELLO_REPLY (76)
 #define LENGTH_ACK (17)
 #define LENGTH_STATUS (9)
-#define LENGTH_STATUS_REPLY (47)
+#define LENGTH_STATUS_REPLY (55)
 #define LENGTH_READ (9)
 #define LENGTH_READINGS (10 + 4 * ROBOT_SENSORS + 4 * ROBOT_ACTUATORS)
 #define LENGTH_PARAMS_BEGIN (17)
@@ -122,7 +122,11 @@ enum protocol_fault {
     FAULT_SELFTEST = 1,
     FAULT_OTHER_ROBOT = 2,
     FAULT_WATCHDOG = 3,
-    FAULT_NOT_FINITE = 4
+    FAULT_NOT_FINITE = 4,
+    FAULT_BUS_LOST = 5,
+    FAULT_SERVO_ALERT = 6,
+    FAULT_SERVO_STOPPED = 7,
+    FAULT_SERVO_SETUP = 8
 };
 
 enum protocol_flag {
@@ -131,7 +135,8 @@ enum protocol_flag {
     FLAG_HELD = 4,
     FLAG_RELEASED = 8,
     FLAG_FINAL = 16,
-    FLAG_LATE = 32
+    FLAG_LATE = 32,
+    FLAG_REUSED = 64
 };
 
 struct protocol_header {
@@ -175,12 +180,14 @@ struct msg_ack {
 struct msg_status_reply {
     uint8_t state; /* State */
     uint8_t fault; /* Fault, the last one */
+    uint32_t fault_detail; /* what it is about, see Fault */
     uint32_t bad_frames; /* frames with a wrong CRC, length or type */
     uint32_t wrong_session; /* frames of another session, dropped */
     uint32_t stale; /* commands that came again or too late, dropped */
     uint32_t watchdog_trips; /* episodes that the first stage of the watchdog ended */
     uint32_t overruns; /* control periods that ended after their deadline */
     uint32_t unsent; /* frames dropped because the line was full */
+    uint32_t reused; /* answers missing on the servo bus, for each of which last values were used again */
     uint32_t crc32; /* CRC-32 (zlib) of the base parameters */
     uint32_t asked_us; /* t_us of the question [us] */
     uint32_t received_us; /* controller's clock when the question came [us] */
@@ -471,12 +478,14 @@ static inline uint8_t *msg_status_reply_put(uint8_t *p, const struct msg_status_
 {
     p = put_u8(p, m->state);
     p = put_u8(p, m->fault);
+    p = put_u32(p, m->fault_detail);
     p = put_u32(p, m->bad_frames);
     p = put_u32(p, m->wrong_session);
     p = put_u32(p, m->stale);
     p = put_u32(p, m->watchdog_trips);
     p = put_u32(p, m->overruns);
     p = put_u32(p, m->unsent);
+    p = put_u32(p, m->reused);
     p = put_u32(p, m->crc32);
     p = put_u32(p, m->asked_us);
     p = put_u32(p, m->received_us);
@@ -487,12 +496,14 @@ static inline const uint8_t *msg_status_reply_get(const uint8_t *p, struct msg_s
 {
     p = get_u8(p, &m->state);
     p = get_u8(p, &m->fault);
+    p = get_u32(p, &m->fault_detail);
     p = get_u32(p, &m->bad_frames);
     p = get_u32(p, &m->wrong_session);
     p = get_u32(p, &m->stale);
     p = get_u32(p, &m->watchdog_trips);
     p = get_u32(p, &m->overruns);
     p = get_u32(p, &m->unsent);
+    p = get_u32(p, &m->reused);
     p = get_u32(p, &m->crc32);
     p = get_u32(p, &m->asked_us);
     p = get_u32(p, &m->received_us);

@@ -11,7 +11,7 @@
 
 enum safety_event {
     EVENT_BOOTED = 0,      /* start-up checks passed */
-    EVENT_FAULT = 1,       /* start-up checks failed, or the policy gave NaN */
+    EVENT_FAULT = 1,       /* start-up checks failed, the policy gave NaN, or a device failed */
     EVENT_ARM = 2,
     EVENT_DISARM = 3,
     EVENT_RUN = 4,

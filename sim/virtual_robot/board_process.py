@@ -1,7 +1,7 @@
 """The firmware as a child process, and its plant requests answered.
 
-The wire is what firmware_export/boards/common/world.h describes: fixed little-endian records over a socket that the
-child inherits. The child owns the clock; this side only answers.
+The wire is what firmware_export/boards/common/record.h describes: fixed little-endian records over a socket that the
+child inherits. The child owns the clock; this side only answers. A servo bus is another socket, of bytes.
 """
 
 from __future__ import annotations
@@ -21,10 +21,12 @@ from typing import IO, Self
 
 import numpy as np
 
-from esmaml_robot.errors import LinkError
+from esmaml_robot.errors import ConfigError, LinkError
 from esmaml_robot.robot_spec import RobotSpec
 
-from .plant import Plant
+from .dynamixel.body import ServoBody, ServoFault
+from .dynamixel.description import load_bus
+from .plant import I32, Plant
 
 START_SECONDS = 10.0
 STOP_SECONDS = 2.0
@@ -43,6 +45,9 @@ class BoardProcess:
         paced: real time in place of lock-step.
         unplug_at: (EPISODE, TICK), "pull the cable" at that tick of the nth episode, counted from 1; or None.
         store: file of what the board remembers over a power cut, or None: it forgets.
+        bus: file that describes the robot's servo bus, where it has one on this board; the plant must then be one of
+            servos (dynamixel.body.ServoPlant).
+        servo_fault: what happens to one of the servos, or None.
 
     Attributes:
         port: path of the serial port at which the firmware listens.
@@ -58,16 +63,29 @@ class BoardProcess:
         paced: bool = False,
         unplug_at: tuple[int, int] | None = None,
         store: Path | None = None,
+        bus: Path | None = None,
+        servo_fault: ServoFault | None = None,
     ) -> None:
         self._plant = plant
         self._n_sensors = len(spec.sensors)
-        self._request = struct.Struct(f"<BBHIQ{len(spec.actuators)}i")
+        self._servos = None
+        if bus is not None:
+            self._servos = ServoBody(spec, plant, load_bus(bus, spec), servo_fault)
+        elif servo_fault is not None:
+            raise ConfigError(f"a servo fault needs a servo bus, which robot {spec.name} does not have on this board.")
+        self._request = struct.Struct(f"<BBHIQ{0 if bus is not None else len(spec.actuators)}i")
         self._release_seconds = spec.watchdog.release_ms / 1000.0
-        self._torque_on = False
+        self._torque_on, self._time_us = False, 0
         self._log: IO[str] | None = None
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         self._socket = ours
+        inherited = [theirs]
         command = [*firmware, "--plant-fd", str(theirs.fileno())]
+        self._bus_socket: socket.socket | None = None
+        if bus is not None:
+            self._bus_socket, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+            inherited.append(far)
+            command += ["--bus-fd", str(far.fileno())]
         if paced:
             command.append("--paced")
         if unplug_at is not None:
@@ -78,10 +96,10 @@ class BoardProcess:
             if log is not None:
                 self._log = log.open("w", encoding="utf-8")
             self._child = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, pass_fds=[theirs.fileno()]
+                command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, pass_fds=[s.fileno() for s in inherited]
             )
         except OSError as error:
-            ours.close()
+            self._close_sockets()
             self._close_log()
             raise LinkError(
                 f"the firmware {' '.join(firmware)} cannot be started or its log not written: "
@@ -89,7 +107,8 @@ class BoardProcess:
                 "Build the firmware for this machine again, and check the log's folder."
             ) from error
         finally:
-            theirs.close()
+            for end_of_theirs in inherited:
+                end_of_theirs.close()
         try:
             self.port = self._await_port()
         except BaseException:
@@ -118,9 +137,8 @@ class BoardProcess:
         line = b""
         end = time.monotonic() + START_SECONDS
         while not line.endswith(b"\n") and time.monotonic() < end:
-            plant = self._socket.fileno()
-            ready, _, _ = select.select([plant, out], [], [], max(0.0, end - time.monotonic()))
-            if plant in ready and not self._serve_one():
+            ready, _, _ = select.select([*self._sockets(), out], [], [], max(0.0, end - time.monotonic()))
+            if not self._serve_ready(ready):
                 break
             if out in ready:
                 piece = os.read(out, 4096)
@@ -139,26 +157,71 @@ class BoardProcess:
         """Answer plant requests until the firmware ends, or until one of `stop_fds` is readable or closed.
 
         Told to stop while the actuators have torque, it goes on until the firmware's watchdog has released them: a
-        robot does not vanish because its host did.
+        robot does not vanish because its host did. Nor do servos vanish because their controller did: when the firmware
+        ends while they have torque, time goes on until they have stopped by themselves.
         """
         poller = select.poll()
-        poller.register(self._socket, select.POLLIN)
-        for stop_fd in stop_fds:
-            poller.register(stop_fd, select.POLLIN)
+        for fd in (*self._sockets(), *stop_fds):
+            poller.register(fd, select.POLLIN)
         while True:
-            for fd, _ in poller.poll():
-                if fd in stop_fds:
-                    self._await_release()
-                    return
-                if not self._serve_one():
-                    return
+            ready = [fd for fd, _ in poller.poll()]
+            if any(fd in stop_fds for fd in ready):
+                self._await_release()
+                return
+            if not self._serve_ready(ready):
+                self._outlive_the_controller()
+                return
+
+    def _outlive_the_controller(self) -> None:
+        servos = self._servos
+        if servos is None:
+            return
+        for _ in range(servos.watchdog_periods):
+            if not servos.torque_on:
+                return
+            self._time_us += servos.period_us
+            counts = servos.step().tolist()
+            self._write_log(_STEP, 0, servos.commands().tolist(), servos.torque_on, counts)
 
     def _await_release(self) -> None:
         """Serve on until the torque is off, at most for the watchdog's time and a grace."""
         end = time.monotonic() + self._release_seconds + RELEASE_GRACE_SECONDS
         while self._torque_on and (left := end - time.monotonic()) > 0:
-            if not select.select([self._socket], [], [], left)[0] or not self._serve_one():
+            ready = select.select(self._sockets(), [], [], left)[0]
+            if not ready or not self._serve_ready(ready):
                 return
+
+    def _sockets(self) -> list[int]:
+        return [self._socket.fileno(), *([self._bus_socket.fileno()] if self._bus_socket is not None else [])]
+
+    def _serve_ready(self, ready: Sequence[int]) -> bool:
+        """Answer what has come over the sockets among `ready`; False once the firmware has closed its end."""
+        if self._bus_socket is not None and self._bus_socket.fileno() in ready and not self._serve_bus():
+            return False
+        return self._socket.fileno() not in ready or self._serve_one()
+
+    def _serve_bus(self) -> bool:
+        """Let the servos hear all that has been sent to them; False once the board has closed its end."""
+        assert self._bus_socket is not None
+        assert self._servos is not None
+        try:
+            while data := self._bus_socket.recv(4096, socket.MSG_DONTWAIT):
+                self._bus_socket.sendall(self._servos.bus.exchange(data))
+        except BlockingIOError:
+            return True
+        except ConnectionError:
+            return False
+        return False
+
+    def _move(self, kind: int, episode_seed: int, actuators: list[int], torque_on: bool) -> I32:
+        """The body's answer to a request."""
+        if kind not in (_RESET, _STEP):
+            raise LinkError(f"the firmware sent a plant request of unknown kind {kind}; build it with this version.")
+        if self._servos is not None:
+            return self._servos.reset(episode_seed) if kind == _RESET else self._servos.step()
+        if kind == _RESET:
+            return self._plant.reset(episode_seed)
+        return self._plant.step(np.array(actuators, dtype=np.int32), torque_on)
 
     def _serve_one(self) -> bool:
         """Answer one request; False once the firmware has closed its end."""
@@ -167,34 +230,45 @@ class BoardProcess:
             data = self._socket.recv(self._request.size, socket.MSG_WAITALL)
             if len(data) < self._request.size:
                 return False
-            kind, torque_on, _, episode_seed, time_us, *actuators = self._request.unpack(data)
-            if kind == _RESET:
-                sensors = self._plant.reset(episode_seed)
-            elif kind == _STEP:
-                sensors = self._plant.step(np.array(actuators, dtype=np.int32), bool(torque_on))
-            else:
-                raise LinkError(
-                    f"the firmware sent a plant request of unknown kind {kind}; build it with this version."
-                )
-            counts = [int(v) for v in sensors]
+            if self._servos is not None and not self._serve_bus():  # sent before the request
+                return False
+            kind, wanted, _, episode_seed, time_us, *actuators = self._request.unpack(data)
+            counts = [int(v) for v in self._move(kind, episode_seed, actuators, bool(wanted))]
             if len(counts) != self._n_sensors:
                 raise LinkError(f"the plant gave {len(counts)} sensor counts; the robot has {self._n_sensors}.")
-            self._socket.sendall(struct.pack(f"<{len(counts)}i", *counts))
+            torque_on = bool(wanted)
+            if self._servos is not None:
+                actuators, torque_on = self._servos.commands().tolist(), self._servos.torque_on
+                self._socket.sendall(bytes([kind]))
+            else:
+                self._socket.sendall(struct.pack(f"<{len(counts)}i", *counts))
         except (ConnectionError, BrokenPipeError):
             return False
-        self._torque_on = bool(torque_on)
-        if self._log is not None:
-            record = {
-                "kind": chr(kind),
-                "time_us": time_us,
-                "torque_on": bool(torque_on),
-                "actuators": actuators,
-                "sensors": counts,
-                **({"episode_seed": episode_seed} if kind == _RESET else {}),
-            }
-            self._log.write(json.dumps(record) + "\n")
-            self._log.flush()
+        self._torque_on, self._time_us = torque_on, time_us
+        self._write_log(kind, episode_seed, actuators, torque_on, counts)
         return True
+
+    def _write_log(
+        self, kind: int, episode_seed: int, actuators: list[int], torque_on: bool, sensors: list[int]
+    ) -> None:
+        if self._log is None:
+            return
+        record = {
+            "kind": chr(kind),
+            "time_us": self._time_us,
+            "torque_on": torque_on,
+            "actuators": actuators,
+            "sensors": sensors,
+            **({"episode_seed": episode_seed} if kind == _RESET else {}),
+            **(self._servos.record() if self._servos is not None else {}),
+        }
+        self._log.write(json.dumps(record) + "\n")
+        self._log.flush()
+
+    def _close_sockets(self) -> None:
+        self._socket.close()
+        if self._bus_socket is not None:
+            self._bus_socket.close()
 
     def _close_log(self) -> None:
         if self._log is not None:
@@ -208,7 +282,7 @@ class BoardProcess:
                 insist()
                 with suppress(subprocess.TimeoutExpired):
                     self._child.wait(STOP_SECONDS)
-        self._socket.close()
+        self._close_sockets()
         if self._child.stdout is not None:
             self._child.stdout.close()
         self._close_log()

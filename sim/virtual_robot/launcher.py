@@ -37,6 +37,8 @@ class VirtualRobot:
         paced: real time in place of lock-step.
         unplug_at: "EPISODE:TICK", the cable is pulled there.
         store: file of what the board remembers over a power cut; without it, it forgets.
+        bus: description of the robot's servo bus, which goes with a firmware that has one.
+        servo_fault: "KIND:ID:EPISODE:TICK", a servo is unplugged ("unplug") or shuts itself down ("overload") there.
         command: the process to start; another one brings its own plant.
 
     Raises LinkError when the process does not come up in time, with its own words.
@@ -53,11 +55,16 @@ class VirtualRobot:
         paced: bool = False,
         unplug_at: str | None = None,
         store: Path | None = None,
+        bus: Path | None = None,
+        servo_fault: str | None = None,
         command: Sequence[str] = (sys.executable, "-m", "sim.virtual_robot"),
     ) -> None:
         words = [firmware] if isinstance(firmware, Path | str) else firmware
         self._command = [*command, "--robot", robot, "--seed", str(seed), "--firmware", *map(str, words)]
-        for option, value in (("--task", task), ("--log", log), ("--unplug-at", unplug_at), ("--store", store)):
+        for option, value in (
+            *(("--task", task), ("--log", log), ("--unplug-at", unplug_at)),
+            *(("--store", store), ("--bus", bus), ("--servo-fault", servo_fault)),
+        ):
             if value is not None:
                 self._command += [option, str(value)]
         if paced:

@@ -14,6 +14,7 @@ from esmaml_robot.errors import ConfigError, EsmamlError
 from esmaml_robot.robot_spec import RobotSpec, load_robot
 
 from .board_process import BoardProcess
+from .dynamixel.body import ServoFault
 from .plant import Plant
 
 #: Makes a plant out of the robot, a seed, and the task as JSON text (None: hidden, drawn from the seed).
@@ -45,6 +46,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--paced", action="store_true", help="real time in place of lock-step")
     parser.add_argument("--unplug-at", default=None, metavar="EPISODE:TICK", help="pull the cable there")
     parser.add_argument("--store", type=Path, default=None, help="what the board remembers over a power cut")
+    parser.add_argument("--bus", type=Path, default=None, help="description of the servo bus, where the robot has one")
+    parser.add_argument(
+        "--servo-fault", default=None, metavar="KIND:ID:EPISODE:TICK", help="unplug or overload a servo there"
+    )
     return parser
 
 
@@ -61,6 +66,7 @@ def run_server(make_plant: PlantMaker, arguments: Sequence[str] | None = None) -
     try:
         spec = load_robot(options.robot)
         unplug_at = parse_unplug(options.unplug_at) if options.unplug_at else None
+        servo_fault = ServoFault.parse(options.servo_fault) if options.servo_fault else None
         plant = make_plant(spec, options.seed, options.task)
         with BoardProcess(
             options.firmware,
@@ -70,6 +76,8 @@ def run_server(make_plant: PlantMaker, arguments: Sequence[str] | None = None) -
             paced=options.paced,
             unplug_at=unplug_at,
             store=options.store,
+            bus=options.bus,
+            servo_fault=servo_fault,
         ) as board:
             signal.signal(signal.SIGUSR1, lambda *_: os.kill(board.pid, signal.SIGUSR1))
             print(json.dumps({"port": board.port}), flush=True)

@@ -7,6 +7,16 @@ static struct { uint32_t now; uint8_t in[4096], out[65536]; size_t in_used, in_a
                 int32_t sensors[ROBOT_SENSORS], actuators[ROBOT_ACTUATORS]; int torque, full; uint32_t seed; } hal;
 void hal_sense(int32_t *s) { memcpy(s, hal.sensors, sizeof hal.sensors); }
 void hal_actuate(const int32_t *a, int t) { memcpy(hal.actuators, a, sizeof hal.actuators); hal.torque = t; }
+static struct hal_devices devices_;
+static int looked;
+void hal_devices(int anew, struct hal_devices *d) { looked += anew; *d = devices_; }
+void devices(uint8_t fault, uint32_t detail, uint32_t reused)
+{
+    devices_.fault = fault;
+    devices_.detail = detail;
+    devices_.reused = reused;
+}
+int looks(void) { return looked; }
 uint32_t hal_now_us(void) { return hal.now; }
 size_t hal_uart_read(uint8_t *d, size_t n)
 {
@@ -39,7 +49,7 @@ void store_room(uint32_t size) { memory_size = size; }
 void store_cut(long after) { writes_left = after; }
 void new_chip(void) { memset(memory, 0xFF, sizeof memory); memory_size = sizeof memory; }
 void hal_episode_begin(uint32_t seed) { hal.seed = seed; }
-void boot(uint32_t now) { memset(&hal, 0, sizeof hal); hal.now = now; hal.torque = -1;
+void boot(uint32_t now) { memset(&hal, 0, sizeof hal); devices(0, 0, 0); hal.now = now; hal.torque = -1;
                           firmware_init(&firmware, "test board", 7, 8); }
 void receive(const uint8_t *d, size_t n)
 {

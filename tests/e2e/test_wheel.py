@@ -52,6 +52,8 @@ def test_wheel_holds_the_packages_their_data_and_no_tests(wheel):
         "firmware_export/runtime/protocol.h",
         "firmware_export/boards/host/board.toml",
         "firmware_export/boards/host/hal_host.c",
+        "firmware_export/dynamixel/servos.c",
+        "firmware_export/dynamixel/servos.h",
         "firmware_export/templates/policy.c.j2",
     ):
         assert needed in names

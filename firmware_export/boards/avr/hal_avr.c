@@ -11,6 +11,7 @@
 #include <avr/interrupt.h>
 #include <avr/io.h>
 #include <avr/wdt.h>
+#include <string.h>
 
 #include "chip.h"
 #include "firmware.h"
@@ -86,6 +87,12 @@ ISR(ENCODER_VECTOR)
 }
 
 /* ---- hal.h ---- */
+
+void hal_devices(int anew, struct hal_devices *devices)
+{
+    (void)anew;
+    memset(devices, 0, sizeof *devices);
+}
 
 uint32_t hal_now_us(void)
 {

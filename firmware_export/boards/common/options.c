@@ -8,7 +8,7 @@
 
 struct options options_parse(int argc, char **argv, int first, const char *usage)
 {
-    struct options options = {-1, 0, 0, 0, NULL, NULL};
+    struct options options = {-1, -1, 0, 0, 0, NULL, NULL};
     int understood = 1;
     char rest;
     int i;
@@ -18,6 +18,8 @@ struct options options_parse(int argc, char **argv, int first, const char *usage
         if (strcmp(argv[i], "--paced") == 0) {
             options.paced = 1;
         } else if (strcmp(argv[i], "--plant-fd") == 0 && sscanf(value, "%d%c", &options.plant_fd, &rest) == 1) {
+            i++;
+        } else if (strcmp(argv[i], "--bus-fd") == 0 && sscanf(value, "%d%c", &options.bus_fd, &rest) == 1) {
             i++;
         } else if (strcmp(argv[i], "--unplug-at") == 0 &&
                    sscanf(value, "%u:%u%c", &options.unplug_episode, &options.unplug_tick, &rest) == 2 &&

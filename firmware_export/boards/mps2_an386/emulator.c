@@ -1,10 +1,11 @@
 /*
  * emulator.c - an MPS2 board in QEMU, between a pseudo-terminal and the simulated world.
  *
- *   emulator IMAGE.elf --plant-fd N [--paced] [--unplug-at EPISODE:TICK]
+ *   emulator IMAGE.elf --plant-fd N [--bus-fd N] [--paced] [--unplug-at EPISODE:TICK]
  *
- * QEMU runs as a child that dies with this program. Its UART 0 is the pseudo-terminal (common/line.h); what its UART 1
- * asks of the world is passed on record by record, which is how this program knows when to pull the cable.
+ * QEMU runs as a child that dies with this program. Its UART 0 is the pseudo-terminal (common/line.h); its UART 1 the
+ * servo bus, which is at the other end of an inherited socket and passes by this program; what its UART 2 asks of the
+ * world is passed on record by record, which is how this program knows when to pull the cable.
  */
 #include <errno.h>
 #include <poll.h>
@@ -20,18 +21,27 @@
 #include "line.h"
 #include "options.h"
 #include "record.h"
+#include "wiring.h"
 #include "world.h"
 
+#if WIRING_BUS
+#define ASKED_BYTES TIME_BYTES
+#define ANSWERED_BYTES TIME_REPLY_BYTES
+#else
+#define ASKED_BYTES REQUEST_BYTES
+#define ANSWERED_BYTES REPLY_BYTES
+#endif
 #define KEPT_ADDRESS "0x203e0000" /* as in mps2_an386.ld */
 #define PACED_ADDRESS "0x203e0004"
 #define CLOSED_POLL_MS 2
+#define USAGE "usage: emulator IMAGE.elf --plant-fd N [--bus-fd N] [--paced] [--unplug-at EPISODE:TICK]"
 
 static struct board {
     struct line line;
     struct options options;
-    int uart0, uart1, monitor; /* the other ends of QEMU's */
+    int uart0, uart2, monitor; /* the other ends of QEMU's */
     pid_t qemu;
-    uint8_t request[REQUEST_BYTES];
+    uint8_t request[ASKED_BYTES];
     size_t request_used;
     unsigned started, episodes, ticks;
     int torque_on;
@@ -72,18 +82,23 @@ static void all(int fd, const uint8_t *data, size_t length, const char *gone)
 
 static void start_qemu(char *image)
 {
-    char chardev[3][64], boots[96], paced[96];
+    char chardev[4][64], boots[96], paced[96];
     struct timespec real;
-    int uart0, uart1, monitor;
+    int uart0, uart2, monitor;
     static const char hello[] = "{\"execute\": \"qmp_capabilities\"}\n";
 
     pair(&board.uart0, &uart0);
-    pair(&board.uart1, &uart1);
+    pair(&board.uart2, &uart2);
     pair(&board.monitor, &monitor);
     clock_gettime(CLOCK_REALTIME, &real);
     (void)snprintf(chardev[0], sizeof chardev[0], "socket,id=u0,fd=%d", uart0);
-    (void)snprintf(chardev[1], sizeof chardev[1], "socket,id=u1,fd=%d", uart1);
-    (void)snprintf(chardev[2], sizeof chardev[2], "socket,id=monitor,fd=%d", monitor);
+    if (WIRING_BUS) {
+        (void)snprintf(chardev[1], sizeof chardev[1], "socket,id=u1,fd=%d", board.options.bus_fd);
+    } else {
+        (void)snprintf(chardev[1], sizeof chardev[1], "null,id=u1");
+    }
+    (void)snprintf(chardev[2], sizeof chardev[2], "socket,id=u2,fd=%d", uart2);
+    (void)snprintf(chardev[3], sizeof chardev[3], "socket,id=monitor,fd=%d", monitor);
     (void)snprintf(boots, sizeof boots, "loader,addr=" KEPT_ADDRESS ",data=%lu,data-len=4",
                    ((unsigned long)real.tv_sec ^ (unsigned long)real.tv_nsec << 2 ^ (unsigned long)getpid() << 16) &
                        0xFFFFFFFFul);
@@ -94,20 +109,24 @@ static void start_qemu(char *image)
     }
     if (board.qemu == 0) {
         char *const command[] = {
-            "qemu-system-arm", "-M", "mps2-an386", "-nodefaults", "-display", "none", "-kernel", image,
-            "-device", boots, "-device", paced, "-chardev", chardev[0], "-serial", "chardev:u0", "-chardev", chardev[1],
-            "-serial", "chardev:u1", "-chardev", chardev[2], "-mon", "chardev=monitor,mode=control", NULL};
+            "qemu-system-arm", "-M", "mps2-an386", "-nodefaults", "-display", "none", "-kernel", image, "-device", boots,
+            "-device", paced, "-chardev", chardev[0], "-serial", "chardev:u0", "-chardev", chardev[1], "-serial",
+            "chardev:u1", "-chardev", chardev[2], "-serial", "chardev:u2", "-chardev", chardev[3], "-mon",
+            "chardev=monitor,mode=control", NULL};
         (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
         (void)dup2(STDERR_FILENO, STDOUT_FILENO); /* our standard output says one thing: the port */
         close(board.uart0);
-        close(board.uart1);
+        close(board.uart2);
         close(board.monitor);
         execvp(command[0], command);
         die("qemu-system-arm cannot be started; on Debian: apt-get install qemu-system-arm");
     }
     close(uart0);
-    close(uart1);
+    close(uart2);
     close(monitor);
+    if (board.options.bus_fd >= 0) {
+        close(board.options.bus_fd); /* QEMU's alone: the servos see its end when QEMU ends */
+    }
     all(board.monitor, (const uint8_t *)hello, sizeof hello - 1, "QEMU has ended");
 }
 
@@ -115,7 +134,7 @@ static void start_qemu(char *image)
  * gone and the motors have been released. */
 static int pass_on(void)
 {
-    uint8_t reply[REPLY_BYTES];
+    uint8_t reply[ANSWERED_BYTES];
     size_t got = 0;
 
     board.torque_on = board.request[1];
@@ -140,7 +159,7 @@ static int pass_on(void)
         board.ticks == board.options.unplug_tick) {
         line_unplug(&board.line);
     }
-    all(board.uart1, reply, sizeof reply, "QEMU has ended");
+    all(board.uart2, reply, sizeof reply, "QEMU has ended");
     return board.line.fd >= 0 || board.torque_on;
 }
 
@@ -165,7 +184,7 @@ static void from_monitor(void)
     }
     board.told[kept + (size_t)n] = '\0';
     if (board.resetting && strstr(board.told, "\"RESET\"") != NULL) {
-        while (recv(board.uart1, stale, sizeof stale, MSG_DONTWAIT) > 0) {
+        while (recv(board.uart2, stale, sizeof stale, MSG_DONTWAIT) > 0) {
         }
         board.request_used = 0;
         board.resetting = 0;
@@ -178,7 +197,7 @@ static void from_monitor(void)
 /* Bytes of the board's UART 1, as they come. */
 static int from_world_uart(void)
 {
-    const ssize_t n = recv(board.uart1, board.request + board.request_used, sizeof board.request - board.request_used, 0);
+    const ssize_t n = recv(board.uart2, board.request + board.request_used, sizeof board.request - board.request_used, 0);
     if (n <= 0) {
         errno = 0;
         die("QEMU has ended");
@@ -209,7 +228,12 @@ int main(int argc, char **argv)
 {
     int going = 1;
 
-    board.options = options_parse(argc, argv, 2, "usage: emulator IMAGE.elf --plant-fd N [--paced] [--unplug-at E:T]");
+    board.options = options_parse(argc, argv, 2, USAGE);
+    if (WIRING_BUS != (board.options.bus_fd >= 0)) {
+        errno = 0;
+        die(WIRING_BUS ? "this image has a servo bus: --bus-fd is missing (bus.json, beside the image, describes it)"
+                       : "this image has no servo bus, but --bus-fd was given");
+    }
     board.line.fd = -1;
     (void)signal(SIGUSR1, on_reset);
     start_qemu(argv[1]);
@@ -218,7 +242,7 @@ int main(int argc, char **argv)
         const int listening = board.line.fd >= 0 && !board.line.closed;
         struct pollfd fds[5] = {
             {board.options.plant_fd, 0, 0},
-            {board.uart1, POLLIN, 0},
+            {board.uart2, POLLIN, 0},
             {board.uart0, POLLIN, 0},
             {listening ? board.line.fd : -1, (short)(POLLIN | (board.line.used > 0 ? POLLOUT : 0)), 0},
             {board.monitor, POLLIN, 0},

@@ -1,13 +1,14 @@
 /*
  * hal_mps2.c - the firmware on a Cortex-M4F, an MPS2 board with the AN386 image, as QEMU has it.
  *
- * UART 0 is the line to the host. UART 1 leads to the simulated world, in the records of common/record.h. Received bytes
- * come by interrupt; the main loop sleeps while there is nothing to do. Time is virtual (virtual/lockstep.h).
+ * UART 0 is the line to the host, UART 1 a servo bus, UART 2 leads to the simulated world (uarts.h). Received bytes come
+ * by interrupt; the main loop sleeps while there is nothing to do. Time is virtual (virtual/lockstep.h). How a control
+ * period reaches the robot's body is in world_record.c or world_bus.c.
  */
 #include "hal.h"
 #include "lockstep.h"
 #include "mps2.h"
-#include "record.h"
+#include "uarts.h"
 
 #ifndef FIRMWARE_ID
 #error "define FIRMWARE_ID, a 32-bit hash of the sources (firmware_export.build does)"
@@ -16,16 +17,17 @@
 #define RING_BYTES 1024u /* a power of two */
 #define BAUD 1000000u
 #define STORE_SIZE 65536u
-#define SEND_TRIES 100000u      /* a byte leaves within some hundred turns, or the line is broken */
-#define SETTLE_MS 20u           /* an answer on its way comes within a tenth of that */
+#define SETTLE_MS 20u            /* an answer on its way comes within a tenth of that */
 #define WORLD_LIMIT_US 10000000u /* a world that does not answer for so long is gone */
+#define SEND_TRIES 100000u      /* a byte leaves within some hundred turns, or the line is broken */
 
 struct ring {
     volatile uint8_t bytes[RING_BYTES];
     volatile uint32_t in, out;
 };
 
-static struct ring host, world;
+static struct ring rings[3];
+static const uint32_t bases[3] = {UART0, UART1, UART2};
 static volatile uint32_t milliseconds;
 
 /* What stays over a reset. The emulator writes the first two at each start and each reset; on a chip it is whatever was
@@ -44,11 +46,13 @@ void on_systick(void)
     milliseconds++;
 }
 
-static void receive(uint32_t uart, struct ring *ring)
+static void receive(unsigned uart)
 {
-    UART_INTSTATUS(uart) = UART_INT_RX;
-    while (UART_STATE(uart) & UART_RX_FULL) {
-        const uint8_t byte = (uint8_t)UART_DATA(uart);
+    struct ring *const ring = &rings[uart];
+
+    UART_INTSTATUS(bases[uart]) = UART_INT_RX;
+    while (UART_STATE(bases[uart]) & UART_RX_FULL) {
+        const uint8_t byte = (uint8_t)UART_DATA(bases[uart]);
         if (ring->in - ring->out < RING_BYTES) {
             ring->bytes[ring->in % RING_BYTES] = byte;
             ring->in = ring->in + 1u;
@@ -58,18 +62,24 @@ static void receive(uint32_t uart, struct ring *ring)
 
 void on_uart0_receive(void)
 {
-    receive(UART0, &host);
+    receive(HOST_UART);
 }
 
 void on_uart1_receive(void)
 {
-    receive(UART1, &world);
+    receive(BUS_UART);
 }
 
-/* ---- bytes ---- */
-
-static size_t take(struct ring *ring, uint8_t *data, size_t capacity)
+void on_uart2_receive(void)
 {
+    receive(WORLD_UART);
+}
+
+/* ---- uarts.h ---- */
+
+size_t uart_read(unsigned uart, uint8_t *data, size_t capacity)
+{
+    struct ring *const ring = &rings[uart];
     size_t count = 0;
     while (count < capacity && ring->out != ring->in) {
         data[count++] = ring->bytes[ring->out % RING_BYTES];
@@ -78,29 +88,48 @@ static size_t take(struct ring *ring, uint8_t *data, size_t capacity)
     return count;
 }
 
-static int give(uint32_t uart, const uint8_t *data, size_t length)
+static int wait_for_room(unsigned uart)
 {
-    size_t i;
-    for (i = 0; i < length; i++) {
-        uint32_t tries;
-        for (tries = 0; UART_STATE(uart) & UART_TX_FULL; tries++) {
-            if (tries == SEND_TRIES) {
-                return 0;
-            }
+    uint32_t tries;
+    for (tries = 0; UART_STATE(bases[uart]) & UART_TX_FULL; tries++) {
+        if (tries == SEND_TRIES) {
+            return 0;
         }
-        UART_DATA(uart) = data[i];
     }
     return 1;
 }
 
+int uart_write(unsigned uart, const uint8_t *data, size_t length)
+{
+    size_t i;
+    for (i = 0; i < length; i++) {
+        if (!wait_for_room(uart)) {
+            return 0;
+        }
+        UART_DATA(bases[uart]) = data[i];
+    }
+    return wait_for_room(uart);
+}
+
+void uart_doze(unsigned uart)
+{
+    __asm volatile("cpsid i" ::: "memory");
+    if (rings[uart].in == rings[uart].out) {
+        __asm volatile("wfi" ::: "memory");
+    }
+    __asm volatile("cpsie i\n\tisb" ::: "memory");
+}
+
+/* ---- hal.h ---- */
+
 size_t hal_uart_read(uint8_t *data, size_t capacity)
 {
-    return take(&host, data, capacity);
+    return uart_read(HOST_UART, data, capacity);
 }
 
 int hal_uart_write(const uint8_t *data, size_t length)
 {
-    return give(UART0, data, length);
+    return uart_write(HOST_UART, data, length);
 }
 
 /* Memory that a reset leaves alone: this board has no other. */
@@ -149,44 +178,29 @@ uint64_t board_wall_us(void)
     return latest;
 }
 
-/* Until something happens: an interrupt ends it at once, the next millisecond in any case. */
-static void doze(const struct ring *ring)
-{
-    __asm volatile("cpsid i" ::: "memory");
-    if (ring->in == ring->out) {
-        __asm volatile("wfi" ::: "memory");
-    }
-    __asm volatile("cpsie i\n\tisb" ::: "memory");
-}
-
 void board_wait(uint64_t limit_us)
 {
     const uint64_t start = board_wall_us();
-    while (host.in == host.out && board_wall_us() - start < limit_us) {
-        doze(&host);
+    while (rings[HOST_UART].in == rings[HOST_UART].out && board_wall_us() - start < limit_us) {
+        uart_doze(HOST_UART);
     }
 }
 
-void board_world(char kind, uint32_t episode_seed, uint64_t time_us, const int32_t *actuators, int torque_on,
-                 int32_t *sensors)
+void world_exchange(const uint8_t *request, size_t length, uint8_t *reply, size_t expected)
 {
-    uint8_t request[REQUEST_BYTES];
-    uint8_t reply[REPLY_BYTES];
     const uint64_t start = board_wall_us();
     size_t got = 0;
 
-    record_request(request, kind, episode_seed, time_us, actuators, torque_on);
-    (void)give(UART1, request, sizeof request);
-    while (got < sizeof reply) {
-        got += take(&world, reply + got, sizeof reply - got);
-        if (got < sizeof reply) {
+    (void)uart_write(WORLD_UART, request, length);
+    while (got < expected) {
+        got += uart_read(WORLD_UART, reply + got, expected - got);
+        if (got < expected) {
             if (board_wall_us() - start > WORLD_LIMIT_US) {
                 AIRCR = AIRCR_KEY | AIRCR_SYSRESETREQ; /* start again, and ask again */
             }
-            doze(&world);
+            uart_doze(WORLD_UART);
         }
     }
-    record_reply(reply, sensors);
 }
 
 int board_tick(unsigned episode, unsigned tick)
@@ -198,21 +212,25 @@ int board_tick(unsigned episode, unsigned tick)
 
 int main(void)
 {
+    unsigned uart;
+
     SYST_RVR = CLOCK_HZ / 1000u - 1u;
     SYST_CVR = 0;
     SYST_CSR = SYST_CSR_RUN;
-    UART_BAUDDIV(UART0) = CLOCK_HZ / BAUD;
-    UART_BAUDDIV(UART1) = CLOCK_HZ / BAUD;
-    UART_CTRL(UART0) = UART_ENABLE;
-    UART_CTRL(UART1) = UART_ENABLE;
-    NVIC_ISER0 = (1u << UART0_RX_IRQ) | (1u << UART1_RX_IRQ);
+    for (uart = 0; uart < sizeof bases / sizeof bases[0]; uart++) {
+        UART_BAUDDIV(bases[uart]) = CLOCK_HZ / (uart == BUS_UART ? world_bus_baud() : BAUD);
+        UART_CTRL(bases[uart]) = UART_ENABLE;
+    }
+    NVIC_ISER0 = (1u << UART0_RX_IRQ) | (1u << UART1_RX_IRQ) | (1u << UART2_RX_IRQ);
     while (milliseconds < SETTLE_MS) { /* what the world still had to say to the chip before the reset */
-        doze(&world);
-        world.out = world.in;
+        uart_doze(WORLD_UART);
+        rings[WORLD_UART].out = rings[WORLD_UART].in;
     }
     kept.resets++;
+    world_start(kept.paced == 1u);
     lockstep_start("mps2_an386", (uint32_t)FIRMWARE_ID, kept.boots + kept.resets, kept.paced == 1u);
     for (;;) {
         (void)lockstep_turn();
+        world_rest();
     }
 }

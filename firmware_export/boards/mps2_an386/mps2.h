@@ -24,6 +24,7 @@
 
 #define UART0 0x40004000u
 #define UART1 0x40005000u
+#define UART2 0x40006000u
 #define UART_DATA(base) REGISTER((base) + 0x00u)
 #define UART_STATE(base) REGISTER((base) + 0x04u)
 #define UART_CTRL(base) REGISTER((base) + 0x08u)
@@ -35,9 +36,11 @@
 #define UART_INT_RX 2u
 #define UART0_RX_IRQ 0u
 #define UART1_RX_IRQ 2u
+#define UART2_RX_IRQ 4u
 
 void on_systick(void);
 void on_uart0_receive(void);
 void on_uart1_receive(void);
+void on_uart2_receive(void);
 
 #endif

@@ -39,9 +39,9 @@ typedef void (*vector)(void);
 __attribute__((section(".vectors"), used)) static const struct {
     const uint32_t *stack;
     vector exceptions[15];
-    vector interrupts[4];
+    vector interrupts[6];
 } vectors = {
     stack_top,
     {reset, restart, restart, restart, restart, restart, 0, 0, 0, 0, restart, restart, 0, restart, on_systick},
-    {on_uart0_receive, restart, on_uart1_receive, restart},
+    {on_uart0_receive, restart, on_uart1_receive, restart, on_uart2_receive, restart},
 };
