@@ -357,6 +357,30 @@ def test_torque_is_on_only_between_being_switched_on_and_off(rig):
     assert not any(rig.c.loose(i) for i in range(8))
 
 
+def test_a_servo_has_its_goal_before_it_has_torque(rig):
+    rig.start()
+    goals = []
+
+    def look(asked, answer):
+        if asked[7:11] == bytes([0x03, 64, 0, 1]):
+            goals.append(rig.servo(asked[4])["goal_position"])
+        return answer
+
+    rig.damage = look
+    rig.tick()
+    assert goals == [CENTRE + count for count in SAFE]
+
+
+def test_noise_that_announces_a_packet_does_not_swallow_the_answer_behind_it(rig):
+    rig.damage = lambda asked, answer: b"\xff\xff\xfd\x00\x0b\x50\x00" + answer if answer else b""
+    rig.start()
+    for _ in range(5):
+        assert rig.tick() == rig.plant.counts.tolist()
+    assert rig.fault == (Fault.NONE, 0)
+    assert rig.c.reused() == 0
+    assert rig.c.bad() > 0
+
+
 def test_an_answer_that_is_lost_or_damaged_is_asked_for_again(rig):
     rig.start()
     rig.tick()
