@@ -149,12 +149,14 @@ static int take(struct servos *servos, const struct dxl_status *status)
     return member;
 }
 
-/* All with one packet; returns how many of those who are not lost have not answered. A member that is silent may make those behind it in the list silent too: they wait for it. */
+/* All with one packet; returns how many of those who are not lost have not answered. A member that is silent may make
+ * those behind it in the list silent too: they wait for it. What comes is listened to until nothing does any more, for
+ * whoever speaks into an answer destroys it. */
 static int ask_all(struct servos *servos, uint8_t *answered)
 {
     struct dxl_packet packet;
     struct dxl_status status;
-    int member, left = 0;
+    int member, turn, left = 0;
 
     dxl_begin(&packet, DXL_BROADCAST, DXL_BULK_READ);
     for (member = 0; member < SERVOS_MEMBERS; member++) {
@@ -170,13 +172,15 @@ static int ask_all(struct servos *servos, uint8_t *answered)
     if (left == 0 || dxl_send(&servos->bus, &packet) != DXL_OK) {
         return left;
     }
-    while (left > 0 && dxl_next(&servos->bus, dxl_port_now_us(), &status) == DXL_OK) {
-        member = take(servos, &status);
-        if (member < 0 || answered[member]) {
-            break; /* not what was asked: each turn brings an answer, or is the last */
+    for (turn = 0; turn < 2 * SERVOS_MEMBERS && left > 0; turn++) {
+        if (dxl_next(&servos->bus, dxl_port_now_us(), &status) != DXL_OK) {
+            break;
         }
-        answered[member] = 1;
-        left--;
+        member = take(servos, &status);
+        if (member >= 0 && !answered[member]) {
+            answered[member] = 1;
+            left--;
+        }
     }
     return left;
 }

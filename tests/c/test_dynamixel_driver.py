@@ -19,7 +19,7 @@ from firmware_export.robot_c import write_robot_c
 from firmware_export.wiring import BusWiring, bus_bytes
 from sim.virtual_robot.dynamixel.body import ServoBody
 from sim.virtual_robot.dynamixel.description import load_bus
-from sim.virtual_robot.dynamixel.packets import PacketReader, crc16, encode, status
+from sim.virtual_robot.dynamixel.packets import Error, PacketReader, crc16, encode, status
 from sim.virtual_robot.dynamixel.servo import OVERHEATING, OVERLOAD, Servo
 from sim.virtual_robot.dynamixel.table import INDIRECT_ADDRESS, INDIRECT_DATA, SENSOR_REGISTERS, X_SERIES
 
@@ -402,6 +402,20 @@ def test_an_answer_that_is_lost_or_damaged_is_asked_for_again(rig):
     assert set(hurt) == {0, 1, 2, 3}
     assert rig.fault == (Fault.NONE, 0)
     assert rig.c.reused() == 0
+
+
+def test_nothing_is_said_while_answers_are_still_coming(rig):
+    rig.start()
+    rig.tick()
+
+    def damage(asked, answer):  # somebody answers what was not asked, and before all others
+        return status(11, Error.RESULT_FAIL) + answer if asked[7] == 0x92 else answer
+
+    rig.damage = damage
+    said = len(rig.sent)
+    assert rig.tick() == rig.plant.counts.tolist()
+    assert [packet[7] for packet in rig.sent[said:]] == [0x83, 0x92]  # goals, question: none had to be asked again
+    assert rig.c.heard_too_late() == 0
 
 
 def test_last_values_stand_in_for_two_control_periods_and_the_third_is_a_fault(rig):

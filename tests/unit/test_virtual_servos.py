@@ -76,28 +76,51 @@ def test_published_writes_do_what_they_say(examples):
 
 
 class Line:
-    """A bus at a pseudo-terminal, served by a thread."""
+    """A bus at a pseudo-terminal, served by a thread that counts what it has heard and said."""
 
     def __init__(self, bus):
         self.bus = bus
-        self._master, slave = pty.openpty()
-        tty.setraw(slave)
-        self.port = os.ttyname(slave)
-        self._slave = slave
+        self.heard, self.said = 0, 0
+        self._master, self._slave = pty.openpty()
+        tty.setraw(self._slave)
+        self.port = os.ttyname(self._slave)
         self._thread = threading.Thread(target=self._serve)
         self._thread.start()
 
     def _serve(self):
-        while data := os.read(self._master, 1024):
-            if data == b"end":
-                return
-            os.write(self._master, self.bus.exchange(data))
+        while (data := os.read(self._master, 1024)) != b"end":
+            answer = self.bus.exchange(data)
+            os.write(self._master, answer)
+            self.said += len(answer)
+            self.heard += len(data)
 
     def close(self):
         os.write(self._slave, b"end")
         self._thread.join(5.0)
         os.close(self._slave)
         os.close(self._master)
+
+
+class Port(sdk.PortHandler):
+    """The library's port, but for when to give up: when all has been heard and all that was said is here."""
+
+    def __init__(self, line):
+        super().__init__(line.port)
+        self._line = line
+        self._wrote, self._read = 0, 0
+
+    def writePort(self, packet):  # noqa: N802
+        count = super().writePort(packet)
+        self._wrote += count
+        return count
+
+    def readPort(self, length):  # noqa: N802
+        data = super().readPort(length)
+        self._read += len(data)
+        return data
+
+    def isPacketTimeout(self):  # noqa: N802
+        return self._line.heard == self._wrote and self._line.said == self._read
 
 
 @pytest.fixture
@@ -113,7 +136,7 @@ def imu():
 @pytest.fixture
 def port(servos, imu):
     line = Line(Bus([*servos, imu]))
-    handler = sdk.PortHandler(line.port)
+    handler = Port(line)
     assert handler.openPort()
     assert handler.setBaudRate(1_000_000)
     yield handler
