@@ -5,7 +5,8 @@
     average:  one candidate best + sigma g, P evaluations; it is taken if their mean beats the pivot
 
 P * (Q + 1) episodes. Source: Song et al., "Rapidly Adaptable Legged Robots via Evolutionary Meta-Learning"
-(IROS 2020) and the code published with it. As published, the pivot is never evaluated again.
+(IROS 2020) and the code published with it. As published, the pivot is never evaluated again. Means are float32, as on
+a controller (running.py).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..search import GAUSSIAN, Draw, Search
+from . import running
 from .base import Adapted, Proposals, check_returns, episode_seeds, materialise, propose, stay
 
 F32 = npt.NDArray[np.float32]
@@ -69,12 +71,15 @@ class BatchHillClimb:
         rows = None if drawn.rows is None else np.repeat(drawn.rows[one], p, axis=0)
         return propose(state.best, Draw(np.repeat(drawn.seeds[one], p), rows), slice(None), sigmas, episode)
 
+    @running.quiet
     def tell(self, state: BatchHillClimbState, returns: F32) -> BatchHillClimbState:
         asked = self.ask(state)
         values = check_returns(self.parallel, returns)
         best, pivot, error = state.best, state.pivot, state.pivot_error
-        mean = float(np.mean(values, dtype=np.float64))
-        spread = float(np.std(values, ddof=1) / np.sqrt(self.parallel)) if self.parallel > 1 else float("nan")
+        moments = running.of(values)
+        mean, spread = float(running.mean(moments)), float("nan")
+        if self.parallel > 1:
+            spread = float(np.sqrt(running.squares(moments) / (self.parallel - 1) / self.parallel))
         if state.rounds == 0:
             pivot, error = mean, spread
         else:

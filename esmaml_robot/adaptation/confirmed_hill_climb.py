@@ -18,6 +18,9 @@ own episodes count for theta.
 
 Returns that repeat: the first candidate taken runs a second time. If the return is the same to the last bit, the task
 is taken to repeat exactly, and what follows is sequential hill climbing without a confirmation.
+
+All that decides is computed in float32, operation by operation as in firmware_export/runtime/confirmed.c: a controller
+alone comes to the same bits.
 """
 
 from __future__ import annotations
@@ -29,8 +32,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ..search import GAUSSIAN, Search
+from . import running
 from .base import Adapted, Proposals, check_returns, episode_seeds, materialise, propose, stay
-from .student import t975
+from .student import t975_single
 
 F32 = npt.NDArray[np.float32]
 
@@ -38,6 +42,7 @@ F32 = npt.NDArray[np.float32]
 PATIENCE, MOST_REPEATS = 6, 4
 
 _CANDIDATE, _REPEAT, _CONFIRM = 0, 1, 2
+_ONE = np.float32(1)
 
 
 @dataclass(frozen=True)
@@ -47,9 +52,9 @@ class ConfirmedHillClimbState:
     Attributes:
         theta, best: float32 (d,), the start and the incumbent.
         sigma: of the next candidate.
-        at_theta: returns of theta.
-        at_best: returns of the incumbent during the search, once it is not theta.
-        fresh: returns of the incumbent during the confirmation.
+        at_theta: moments (running.py) of the returns of theta.
+        at_best: of the incumbent during the search, once it is not theta.
+        fresh: of the incumbent during the confirmation.
         squares, freedom: of earlier incumbents, the sum of squared deviations and its degrees of freedom.
         phase: what is asked next: 0 a candidate, 1 the incumbent again, 2 the confirmation.
         drawn: candidates so far. rejected: of them in a row, the last that were not taken. exact: 1 if returns repeat.
@@ -76,17 +81,17 @@ class ConfirmedHillClimbState:
     @property
     def moved(self) -> bool:
         """Whether the incumbent is not theta."""
-        return len(self.at_best) > 0
+        return running.count(self.at_best) > 0
 
     @property
     def incumbent(self) -> F32:
-        """Returns of the incumbent during the search."""
+        """Moments of the incumbent's returns during the search."""
         return self.at_best if self.moved else self.at_theta
 
     @property
     def pivot(self) -> float:
         """What a candidate must beat."""
-        return _mean(self.incumbent)
+        return float(running.mean(self.incumbent))
 
 
 @dataclass(frozen=True)
@@ -106,8 +111,11 @@ class ConfirmedHillClimb:
         return self.queries + 1
 
     def start(self, theta: F32, seed: int) -> ConfirmedHillClimbState:
-        begin, sigma, none = np.array(theta, np.float32), float(np.float32(self.sigma)), np.zeros(0, np.float32)
-        return ConfirmedHillClimbState(begin, begin, sigma, seed, _REPEAT, 0, 0, 0, 0, 0.0, 0, none, none, none, none)
+        begin, sigma, none = np.array(theta, np.float32), float(np.float32(self.sigma)), running.nothing()
+        history = np.zeros(0, np.float32)
+        return ConfirmedHillClimbState(
+            begin, begin, sigma, seed, _REPEAT, 0, 0, 0, 0, 0.0, 0, none, none, none, history
+        )
 
     def ask(self, state: ConfirmedHillClimbState) -> Proposals:
         told = len(state.history)
@@ -122,31 +130,31 @@ class ConfirmedHillClimb:
     def _incumbent_is_next(self, state: ConfirmedHillClimbState) -> bool:
         """In turns, what one side has more of first, so that a robot that tires does so on both sides."""
         left = self.episodes - len(state.history)
-        incumbents = state.to_confirm - len(state.fresh)
+        incumbents = state.to_confirm - running.count(state.fresh)
         return state.moved and incumbents * 2 >= left
 
+    @running.quiet
     def tell(self, state: ConfirmedHillClimbState, returns: F32) -> ConfirmedHillClimbState:
-        value = check_returns(1, returns)
-        history = np.concatenate([state.history, value])
+        value = check_returns(1, returns)[0]
+        history = np.append(state.history, value)
         if state.phase == _CONFIRM:
             if self._incumbent_is_next(state):
-                return replace(state, history=history, fresh=np.concatenate([state.fresh, value]))
-            return replace(state, history=history, at_theta=np.concatenate([state.at_theta, value]))
+                return replace(state, history=history, fresh=running.add(state.fresh, value))
+            return replace(state, history=history, at_theta=running.add(state.at_theta, value))
         if state.phase == _CANDIDATE:
-            if float(value[0]) > state.pivot:
+            if float(value) > state.pivot:
                 return self._taken(state, value, history)
             return self._next(replace(state, history=history, drawn=state.drawn + 1, rejected=state.rejected + 1))
         if not state.moved:
-            at_theta = np.concatenate([state.at_theta, value])
+            at_theta = running.add(state.at_theta, value)
             return self._next(replace(state, history=history, at_theta=at_theta, rejected=0))
-        at_best = np.concatenate([state.at_best, value])
-        repeated = replace(state, history=history, at_best=at_best, rejected=0)
-        return self._next(replace(repeated, exact=int(_noise(repeated)[0] == 0.0)))
+        repeated = replace(state, history=history, at_best=running.add(state.at_best, value), rejected=0)
+        return self._next(replace(repeated, exact=int(_noise(repeated)[0] == 0)))
 
-    def _taken(self, state: ConfirmedHillClimbState, value: F32, history: F32) -> ConfirmedHillClimbState:
+    def _taken(self, state: ConfirmedHillClimbState, value: np.float32, history: F32) -> ConfirmedHillClimbState:
         """A candidate becomes the incumbent."""
         # theta's own returns are kept, those of another incumbent leave their spread
-        squares, freedom = _spread(state.at_best)
+        squares, freedom = _gathered(np.float32(state.squares), state.freedom, state.at_best)
         taken = replace(
             state,
             best=materialise([self.ask(state)])[0],
@@ -154,11 +162,11 @@ class ConfirmedHillClimb:
             history=history,
             drawn=state.drawn + 1,
             rejected=0,
-            squares=state.squares + squares,
-            freedom=state.freedom + freedom,
-            at_best=value,
+            squares=float(squares),
+            freedom=freedom,
+            at_best=running.of([value]),
         )
-        if not state.exact and _noise(taken)[0] == 0.0 and len(history) < self.episodes:
+        if not state.exact and _noise(taken)[0] == 0 and len(history) < self.episodes:
             return replace(taken, phase=_REPEAT)
         return self._next(taken)
 
@@ -167,12 +175,12 @@ class ConfirmedHillClimb:
         phase, to_confirm = _CANDIDATE, 0
         if not state.exact:
             left = self.episodes - len(state.history)
-            same_again = not state.moved and _repeats(state.at_theta)
+            same_again = not state.moved and running.repeats(state.at_theta)
             if left <= sum(self._plan(state)):
                 # equal numbers on both sides, of which theta has some already
-                even = min(left, (left + len(state.at_theta) + 1) // 2)
+                even = min(left, (left + running.count(state.at_theta) + 1) // 2)
                 phase, to_confirm = _CONFIRM, even if state.moved else 0
-            elif state.rejected >= PATIENCE and len(state.incumbent) < MOST_REPEATS and not same_again:
+            elif state.rejected >= PATIENCE and running.count(state.incumbent) < MOST_REPEATS and not same_again:
                 phase = _REPEAT
         return state if phase == state.phase else replace(state, phase=phase, to_confirm=to_confirm)
 
@@ -180,22 +188,24 @@ class ConfirmedHillClimb:
         """Episodes to keep for the confirmation: of the incumbent, of theta."""
         most = max(2, self.episodes // 8)
         if not state.moved:
-            return (1 if _repeats(state.at_theta) else most), 0
-        known = len(state.at_theta)
+            return (1 if running.repeats(state.at_theta) else most), 0
+        known = running.count(state.at_theta)
         squares, freedom = _noise(state)
-        if squares > 0.0:
-            gain = (state.pivot - _mean(state.at_theta)) / math.sqrt(squares / freedom)
-            gain -= 1.0 / math.sqrt(len(state.at_best))
+        if squares > 0:
+            apart = running.mean(state.at_best) - running.mean(state.at_theta)
+            gain = apart / np.sqrt(squares / _single(freedom))
+            gain = gain - _ONE / np.sqrt(_single(running.count(state.at_best)))
             for n in range(1, most):
                 of_theta = max(0, n - known)
-                error = math.sqrt(1.0 / n + 1.0 / (known + of_theta))
-                if gain >= (t975(freedom + n - 1 + of_theta) + 1.0) * error:
+                error = np.sqrt(_ONE / _single(n) + _ONE / _single(known + of_theta))
+                if gain >= (t975_single(freedom + n - 1 + of_theta) + _ONE) * error:
                     return n, of_theta
         return most, max(0, most - known)
 
     def done(self, state: ConfirmedHillClimbState) -> bool:
         return len(state.history) >= self.episodes
 
+    @running.quiet
     def result(self, state: ConfirmedHillClimbState) -> Adapted:
         """The incumbent with the mean of its fresh episodes if it is confirmed, theta with the mean of its own if not.
 
@@ -205,39 +215,34 @@ class ConfirmedHillClimb:
         if state.exact:
             return Adapted(state.best, state.pivot, 0.0, len(history), history)
         squares, freedom = _noise(state)
-        noise = math.sqrt(squares / freedom) if freedom else math.nan
-        params, returns = (
-            (state.best, state.fresh) if _confirmed(state, noise, freedom) else (state.theta, state.at_theta)
-        )
-        return Adapted(params, _mean(returns), noise / math.sqrt(len(returns)), len(history), history)
+        noise = float(np.sqrt(squares / _single(freedom))) if freedom else math.nan
+        params, returns = (state.best, state.fresh) if _confirmed(state) else (state.theta, state.at_theta)
+        error = noise / math.sqrt(running.count(returns))
+        return Adapted(params, float(running.mean(returns)), error, len(history), history)
 
 
-def _confirmed(state: ConfirmedHillClimbState, noise: float, freedom: int) -> bool:
-    if not len(state.fresh) or not freedom:
+def _confirmed(state: ConfirmedHillClimbState) -> bool:
+    squares, freedom = _noise(state)
+    if not running.count(state.fresh) or not freedom:
         return False
-    error = noise * math.sqrt(1.0 / len(state.fresh) + 1.0 / len(state.at_theta))
-    return _mean(state.fresh) - _mean(state.at_theta) > t975(freedom) * error
+    each = _ONE / _single(running.count(state.fresh)) + _ONE / _single(running.count(state.at_theta))
+    error = np.sqrt(squares / _single(freedom)) * np.sqrt(each)
+    apart = running.mean(state.fresh) - running.mean(state.at_theta)
+    return bool(apart > t975_single(freedom) * error)
 
 
-def _noise(state: ConfirmedHillClimbState) -> tuple[float, int]:
+def _noise(state: ConfirmedHillClimbState) -> tuple[np.float32, int]:
     """Sum of squared deviations of repeated episodes from the mean of their place, and its degrees of freedom."""
-    squares, freedom = state.squares, state.freedom
-    for returns in (state.at_theta, state.at_best, state.fresh):
-        more, count = _spread(returns)
-        squares, freedom = squares + more, freedom + count
+    squares, freedom = np.float32(state.squares), state.freedom
+    for moments in (state.at_theta, state.at_best, state.fresh):
+        squares, freedom = _gathered(squares, freedom, moments)
     return squares, freedom
 
 
-def _spread(returns: F32) -> tuple[float, int]:
-    if len(returns) < 2:
-        return 0.0, 0
-    deviations = returns.astype(np.float64) - _mean(returns)
-    return float((deviations * deviations).sum()), len(returns) - 1
+def _gathered(squares: np.float32, freedom: int, moments: F32) -> tuple[np.float32, int]:
+    """Squares and degrees of freedom with those of one more place."""
+    return squares + running.squares(moments), freedom + max(0, running.count(moments) - 1)
 
 
-def _repeats(returns: F32) -> bool:
-    return len(returns) > 1 and bool((returns == returns[0]).all())
-
-
-def _mean(returns: F32) -> float:
-    return float(returns.sum(dtype=np.float64)) / len(returns) if len(returns) else math.nan
+def _single(number: int) -> np.float32:
+    return np.float32(number)

@@ -7,6 +7,9 @@ Algorithms 1 and 3 of Song et al., "ES-MAML: Simple Hessian-Free Meta Learning" 
 subtracted. With `normalise`, returns are divided by their standard deviation (pivot included), which makes the step
 free of the reward's scale, but gives a step of full length even where the returns are nothing but noise. The sum over
 directions is one way to read the gradient out of the differences; decode.py has two more.
+
+With the sum, the step is taken direction by direction in float32, theta + c_1 g_1 + c_2 g_2 + ..., as a controller
+takes it, which keeps K numbers and rebuilds the directions (firmware_export/runtime/gradient.c).
 """
 
 from __future__ import annotations
@@ -18,7 +21,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..search import GAUSSIAN, Draw, Search
-from .base import Adapted, Proposals, check_returns, episode_seeds, propose
+from . import running
+from .base import Adapted, Proposals, check_returns, episode_seeds, propose, step
 from .decode import MONTE_CARLO, Decoder
 
 F32 = npt.NDArray[np.float32]
@@ -79,21 +83,41 @@ class ESGradient:
     def done(self, state: ESGradientState) -> bool:
         return len(state.returns) > 0
 
+    def weights(self, state: ESGradientState) -> F32:
+        """What each direction makes of the return, float32 (directions,): f+ - f, or half of f+ - f-."""
+        pivot, rest, k = state.returns[0], state.returns[1:], self._directions
+        return np.float32(0.5) * (rest[:k] - rest[k:]) if self.kind == "antithetic" else rest - pivot
+
+    def scale(self, state: ESGradientState) -> np.float32:
+        """What divides the weights: 1, or the returns' standard deviation, pivot included."""
+        if not self.normalise:
+            return np.float32(1)
+        moments = running.of(state.returns)
+        return np.float32(np.sqrt(running.squares(moments) / np.float32(self.episodes)))
+
     def gradient(self, state: ESGradientState) -> npt.NDArray[np.float64]:
         """The estimate G, shape (d,), float64; zero where all returns are equal."""
-        values = state.returns.astype(np.float64)
-        spread = float(np.std(values))
-        if spread == 0.0:
+        if not running.squares(running.of(state.returns)) > 0:
             return np.zeros(len(state.theta))
-        if self.normalise:
-            values = values / spread
-        pivot, rest = values[0], values[1:]
-        k = self._directions
-        weights = 0.5 * (rest[:k] - rest[k:]) if self.kind == "antithetic" else rest - pivot
         rows = self._drawn(state).matrix(len(state.theta)).astype(np.float64)
-        return self.decoder.gradient(rows, weights, self.sigma)
+        return self.decoder.gradient(rows, self.weights(state) / np.float64(self.scale(state)), self.sigma)
 
+    def _stepped(self, state: ESGradientState) -> F32:
+        """Theta + alpha G for the sum over directions."""
+        params = state.theta
+        if not running.squares(running.of(state.returns)) > 0:
+            return params
+        whole = np.float32(self._directions) * np.float32(self.sigma) * self.scale(state)
+        factors = np.float32(self.alpha) / whole * self.weights(state)
+        for factor, row in zip(factors, self._drawn(state).matrix(len(params)), strict=True):
+            params = step(params[None], factor[None], row[None])[0]
+        return params
+
+    @running.quiet
     def result(self, state: ESGradientState) -> Adapted:
-        params = (state.theta + self.alpha * self.gradient(state)).astype(np.float32)
+        if self.decoder.kind == "mc":
+            params = self._stepped(state)
+        else:
+            params = (state.theta + self.alpha * self.gradient(state)).astype(np.float32)
         history = tuple(map(float, state.returns))
         return Adapted(params, history[0], float("nan"), len(history), history)

@@ -51,6 +51,9 @@ class Status:
     unsent: int
     reused: int
     crc32: int
+    longest_tick_us: int
+    stack_bytes: int
+    stack_left: int
 
 
 def theta_crc32(theta: F32) -> int:
@@ -73,6 +76,7 @@ class RobotController:
         self.link = Link(transport, spec, policy)
         self.signals = Signals(spec)
         self._closed = False
+        self._left = False
 
     @classmethod
     def open(cls, port: str, spec: RobotSpec, policy: PolicySpec, baud: int = DEFAULT_BAUD) -> Self:
@@ -290,13 +294,17 @@ class RobotController:
             # the exception under way says more; without keep-alives the controller stops by itself
             return
 
+    def leave(self) -> None:
+        """Let `close` only close the port: what the controller does alone goes on."""
+        self._left = True
+
     def close(self) -> None:
-        """Disarm, as far as the controller can be reached, and close the port."""
+        """Disarm, as far as the controller can be reached, unless it is to be left alone, and close the port."""
         if self._closed:
             return
         self._closed = True
         try:
-            if self.link.info is not None:
+            if self.link.info is not None and not self._left:
                 self.disarm()
         except EsmamlError:
             # unplugged, or in emergency stop: in both cases its actuators are released already

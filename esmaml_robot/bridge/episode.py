@@ -168,6 +168,7 @@ _ENDINGS: dict[Reason | None, str] = {
     Reason.DISARMED: "the robot was disarmed in mid-episode",
     Reason.ESTOPPED: "the emergency stop was pressed",
     Reason.WATCHDOG: "the controller heard nothing from this program for too long and released its actuators",
+    Reason.PAUSED: "the adaptation was paused in mid-episode",
 }
 
 

@@ -49,6 +49,7 @@ class Result(IntEnum):
     ESTOPPED = 8  # the emergency stop is latched
     FAULTED = 9  # a fault is latched: DISARM acknowledges it (fault code + 256 * its detail)
     NOT_STORED = 10  # the board cannot keep parameters (bytes that it would take, or 0 where writing failed)
+    NO_OPERATOR = 11  # this firmware does not have the operator (its code)
 
 
 class Reason(IntEnum):
@@ -61,6 +62,34 @@ class Reason(IntEnum):
     ESTOPPED = 4
     WATCHDOG = 5
     FAULTED = 6
+    PAUSED = 7  # the same episode runs again after RESUME
+
+
+class Operator(IntEnum):
+    """Adaptation operators that run on a controller; a board with little memory may be built without some."""
+
+    HILL_CLIMB = 0
+    BATCH_HILL_CLIMB = 1
+    CONFIRMED_HILL_CLIMB = 2
+    ES_GRADIENT = 3
+
+
+class Option(IntFlag):
+    """Settings of an operator that are on or off."""
+
+    AVERAGE = 1  # batch_hill_climb: mode average
+    ANTITHETIC = 2  # es_gradient: kind antithetic
+    NORMALISE = 4  # es_gradient
+
+
+class Progress(IntEnum):
+    """How far an adaptation on the controller alone is."""
+
+    NONE = 0  # there was none since the start
+    RUNNING = 1
+    PAUSED = 2
+    DONE = 3  # the base is its result, kept if the board can, and the robot is disarmed
+    ENDED = 4  # stopped, or a fault ended it
 
 
 class Fault(IntEnum):
@@ -182,6 +211,9 @@ MESSAGES = (
         Field("unsent", "u32", "frames dropped because the line was full"),
         Field("reused", "u32", "answers missing on the servo bus, for each of which last values were used again"),
         Field("crc32", "u32", "CRC-32 (zlib) of the base parameters"),
+        Field("longest_tick_us", "u32", "longest computation of a control period; 0 where time is virtual", "us"),
+        Field("stack_bytes", "u16", "deepest stack; 0 where the board does not know", "bytes"),
+        Field("stack_left", "u16", "memory that no stack ever reached; 0 where the board does not know", "bytes"),
         Field("asked_us", "u32", "t_us of the question", "us"),
         Field("received_us", "u32", "controller's clock when the question came", "us"),
     )),
@@ -227,12 +259,16 @@ MESSAGES = (
     Message(0x24, "stop", "to_controller", "Ends the episode; the controller stays armed."),
     Message(0x25, "estop", "to_controller", "Emergency stop: any session, any state, latched."),
     Message(0x26, "clear_estop", "to_controller", "ESTOP to IDLE."),
-    Message(0x27, "adapt", "to_controller", "Hill climbing from the base, on the controller alone: needs no host.", (
+    Message(0x27, "adapt", "to_controller", "An operator from the base, on the controller alone: needs no host.", (
         Field("episode_id", "u32", "number of the first episode; the others count up from it"),
         Field("operator_seed", "u32", "what the operator's directions and episodes are drawn from"),
-        Field("queries", "u16", "episodes after the first, which is that of the base"),
+        Field("operator_code", "u8", "Operator; it ignores the settings that it does not have"),
+        Field("options", "u8", "Option"),
+        Field("queries", "u16", "episodes or rounds after those of the base"),
+        Field("parallel", "u16", "episodes in a round of batch_hill_climb"),
         Field("sigma", "f32", "standard deviation of a step in each parameter"),
         Field("shrink", "f32", "by which sigma is multiplied with each step taken, in (0, 1]"),
+        Field("alpha", "f32", "step size of es_gradient"),
     )),
     Message(0x28, "run_hosted", "to_controller", "Runs one episode whose actions come from the host.", (
         _EPISODE, Field("episode_seed", "u32", "what varies between episodes (start position)"),
@@ -242,6 +278,9 @@ MESSAGES = (
         Field("tick", "u16", "control period that it is for", "control periods"),
         Field("actuators", "i32", "wanted; the controller clips them and limits their rate", "counts", "N_ACTUATORS"),
     )),
+    Message(0x2A, "pause", "to_controller", "Drops the running episode of ADAPT; no torque until RESUME."),
+    Message(0x2B, "resume", "to_controller", "Goes on with ADAPT, with the same episode."),
+    Message(0x2C, "progress", "to_controller", "Asks for ADAPTATION. Does not feed the watchdog."),
     Message(0x30, "telemetry", "to_host", "One control period of an episode.", (
         _EPISODE, _TICK,
         Field("flags", "u8", "Flag"),
@@ -259,18 +298,22 @@ MESSAGES = (
         _EPISODE, _TICK,
         Field("sensors", "i32", "as read at this tick", "counts", "N_SENSORS"),
     )),
-    Message(0x32, "adaptation", "to_host", "After each episode of ADAPT.", (
+    Message(0x32, "adaptation", "to_host", "After each episode of ADAPT, when that ends, and as answer to PROGRESS.", (
+        Field("progress", "u8", "Progress"),
+        Field("operator_code", "u8", "Operator"),
         Field("told", "u16", "episodes that the operator has been told of"),
-        Field("done", "u8", "1: it is over, and the robot is disarmed"),
+        Field("episodes", "u16", "episodes that it takes in all"),
         Field("sigma", "f32", "of the next step"),
-        Field("pivot", "f32", "best return so far"),
+        Field("pivot", "f32", "return to beat; of es_gradient, the return of the base"),
         _CRC,
     )),
 )  # fmt: skip
 
 BY_NAME = {m.name: m for m in MESSAGES}
 BY_ID = {m.id: m for m in MESSAGES}
-CODES: tuple[type[IntEnum] | type[IntFlag], ...] = (State, Result, Reason, Fault, Flag)
+CODES: tuple[type[IntEnum] | type[IntFlag], ...] = (
+    State, Result, Reason, Fault, Flag, Operator, Option, Progress,
+)  # fmt: skip
 
 
 def _schema() -> dict[str, Any]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import struct
 
-from ..errors import EsmamlError, LinkError, PolicyError, SafetyStop, SpecMismatch
-from .messages import SCHEMA_HASH, Fault, Result, State
+from ..errors import ConfigError, EsmamlError, LinkError, PolicyError, SafetyStop, SpecMismatch
+from .messages import SCHEMA_HASH, Fault, Operator, Result, State
 
 _NO_INDEX = 0xFFFFFFFF
 
@@ -66,6 +66,15 @@ def refusal(port: str, command: str, result: int, detail: int) -> EsmamlError:
                 f"{at}: the parameters it would have (CRC {detail:08x}) are not the ones announced. "
                 "Nothing was changed; upload the parameters again."
             )
+        case Result.NO_OPERATOR:
+            name = Operator(detail).name.lower() if detail in set(Operator) else f"number {detail}"
+            return ConfigError(
+                f"{at}: its firmware was built without the operator {name}, for want of memory on the board. Use "
+                "--mode on-board, or an operator that it has; docs/boards.md says which."
+            )
+        case Result.BAD_RANGE if command == "adapt":
+            most = f"this board takes at most {detail} queries of this operator" if detail else "a setting is no use"
+            return ConfigError(f"{at}: {most}. Use --mode on-board, or other operator settings.")
         case Result.BAD_RANGE:
             return LinkError(f"{at}: a count or offset is out of bounds ({detail}). Upload the parameters again.")
         case Result.SELFTEST_FAILED:

@@ -2,10 +2,17 @@
  * memory and not carried out again, so the host may repeat a command whose answer was lost. */
 #include <string.h>
 
+#include "alone.h"
+#include "answers.h"
 #include "firmware.h"
 #include "hal.h"
 #include "policy.h"
+#include "rom.h"
 #include "store.h"
+
+static const char spec_hash[] ROM = ROBOT_SPEC_HASH;
+static const char layout_hash[] ROM = POLICY_LAYOUT_HASH;
+static const char policy_hash[] ROM = POLICY_HASH;
 
 static void send_ack(struct firmware *firmware, uint16_t session, const struct msg_ack *ack)
 {
@@ -28,9 +35,9 @@ static void send_hello_reply(struct firmware *firmware, uint16_t session, uint16
     }
     reply.firmware_id = firmware->firmware_id;
     reply.boot_id = firmware->boot_id;
-    store_hash_bytes(ROBOT_SPEC_HASH, reply.spec_hash);
-    store_hash_bytes(POLICY_LAYOUT_HASH, reply.layout_hash);
-    store_hash_bytes(POLICY_HASH, reply.policy_hash);
+    store_hash_bytes(spec_hash, reply.spec_hash);
+    store_hash_bytes(layout_hash, reply.layout_hash);
+    store_hash_bytes(policy_hash, reply.policy_hash);
     reply.state = firmware->state;
     reply.n_sensors = ROBOT_SENSORS;
     reply.n_actuators = ROBOT_ACTUATORS;
@@ -39,62 +46,6 @@ static void send_hello_reply(struct firmware *firmware, uint16_t session, uint16
     reply.current_session = session_before;
     firmware_send(firmware, payload,
                   msg_hello_reply_put(firmware_header(firmware, payload, MSG_HELLO_REPLY, session), &reply));
-}
-
-static void send_status(struct firmware *firmware, uint32_t asked_us)
-{
-    uint8_t payload[LENGTH_STATUS_REPLY];
-    struct msg_status_reply reply;
-
-    reply.state = firmware->state;
-    reply.fault = firmware->fault;
-    reply.fault_detail = firmware->fault_detail;
-    reply.bad_frames = firmware->receiver.bad + firmware->bad_messages;
-    reply.wrong_session = firmware->wrong_session;
-    reply.stale = firmware->stale;
-    reply.watchdog_trips = firmware->watchdog_trips;
-    reply.overruns = firmware->overruns;
-    reply.unsent = firmware->unsent;
-    reply.reused = firmware->reused;
-    reply.crc32 = firmware->params.base_crc;
-    reply.asked_us = asked_us;
-    reply.received_us = firmware->heard_us;
-    firmware_send(firmware, payload,
-                  msg_status_reply_put(firmware_header(firmware, payload, MSG_STATUS_REPLY, firmware->session), &reply));
-}
-
-static void send_readings(struct firmware *firmware)
-{
-    uint8_t payload[LENGTH_READINGS];
-    struct msg_readings reply;
-
-    reply.state = firmware->state;
-    hal_sense(reply.sensors);
-    memcpy(reply.actuators, safety_torque(firmware->state) ? firmware->episode.command : robot_safe,
-           sizeof reply.actuators);
-    firmware_send(firmware, payload,
-                  msg_readings_put(firmware_header(firmware, payload, MSG_READINGS, firmware->session), &reply));
-}
-
-static void send_parameters(struct firmware *firmware, const uint8_t *fields)
-{
-    uint8_t payload[LENGTH_PARAMS_VALUES];
-    struct msg_params_read question;
-    struct msg_params_values reply;
-    uint32_t left;
-    uint8_t i;
-
-    (void)msg_params_read_get(fields, &question);
-    memset(&reply, 0, sizeof reply);
-    reply.offset = question.offset;
-    left = question.offset < POLICY_PARAMETERS ? POLICY_PARAMETERS - question.offset : 0;
-    reply.used = (uint8_t)(left < PROTOCOL_CHUNK_FLOATS ? left : PROTOCOL_CHUNK_FLOATS);
-    for (i = 0; i < reply.used; i++) {
-        reply.values[i] = firmware->params.base[question.offset + i];
-    }
-    firmware_send(
-        firmware, payload,
-        msg_params_values_put(firmware_header(firmware, payload, MSG_PARAMS_VALUES, firmware->session), &reply));
 }
 
 static int newer(uint16_t sequence, uint16_t than)
@@ -115,7 +66,9 @@ static void hello(struct firmware *firmware, const struct protocol_header *heade
     }
     /* the same number under another sequence is no repetition: another host has drawn it too */
     if (header->session != before || header->sequence != firmware->hello_sequence) {
-        const uint8_t next = safety_next(firmware->state, EVENT_TAKEOVER);
+        /* an adaptation whose host is gone goes on: the new one listens, and may end it */
+        const int handed_over = alone_active(firmware) && firmware->link_silent;
+        const uint8_t next = handed_over ? firmware->state : safety_next(firmware->state, EVENT_TAKEOVER);
         if (next == SAFETY_REFUSED || (firmware->state == STATE_ARMED && !firmware->link_silent)) {
             struct msg_ack busy;
             busy.acknowledged = MSG_HELLO;
@@ -125,13 +78,12 @@ static void hello(struct firmware *firmware, const struct protocol_header *heade
             send_ack(firmware, header->session, &busy);
             return;
         }
-        firmware->state = next; /* no state that can be taken over has torque */
+        firmware->state = next; /* but for an adaptation, no state that can be taken over has torque */
         firmware->session = header->session;
         firmware->hello_sequence = header->sequence;
         firmware->last_sequence = header->sequence;
         firmware->has_ack = 0;
         firmware->params.uploading = 0;
-        firmware->adaptation.running = 0;
     }
     firmware->heard_us = hal_now_us();
     firmware->link_silent = 0;
@@ -157,24 +109,6 @@ static struct params_outcome refuse(const struct firmware *firmware)
     return answer(RESULT_WRONG_STATE, firmware->state);
 }
 
-/* Answers a question that changes nothing, so that it may come twice; 0 where the message is none. */
-static int answer_question(struct firmware *firmware, const struct protocol_header *header, const uint8_t *fields)
-{
-    switch (header->type) {
-    case MSG_STATUS:
-        send_status(firmware, header->t_us);
-        return 1;
-    case MSG_READ:
-        send_readings(firmware);
-        return 1;
-    case MSG_PARAMS_READ:
-        send_parameters(firmware, fields);
-        return 1;
-    default:
-        return 0;
-    }
-}
-
 /* A command that only moves the safety machine. */
 static struct params_outcome change_state(struct firmware *firmware, uint8_t event, uint8_t reason)
 {
@@ -183,7 +117,7 @@ static struct params_outcome change_state(struct firmware *firmware, uint8_t eve
     if (next == SAFETY_REFUSED) {
         return refuse(firmware);
     }
-    firmware->adaptation.running = 0;
+    alone_end(firmware);
     if (firmware->state == STATE_RUN) {
         firmware_end_episode(firmware, next, reason);
     } else if (firmware->state == STATE_HOLD) {
@@ -215,7 +149,7 @@ static struct params_outcome arm(struct firmware *firmware)
 }
 
 /* Whether an episode may begin; if not, `why`. */
-static int may_run(const struct firmware *firmware, struct params_outcome *why)
+static int may_run(struct firmware *firmware, struct params_outcome *why)
 {
     if (safety_next(firmware->state, EVENT_RUN) == SAFETY_REFUSED) {
         *why = refuse(firmware);
@@ -225,6 +159,7 @@ static int may_run(const struct firmware *firmware, struct params_outcome *why)
         *why = answer(RESULT_FAULTED, firmware->unfit);
         return 0;
     }
+    alone_end(firmware); /* who asks for an episode of its own does not want the next one of an adaptation */
     return 1;
 }
 
@@ -237,7 +172,6 @@ static struct params_outcome run(struct firmware *firmware, const uint8_t *field
     if (!may_run(firmware, &made)) {
         return made;
     }
-    firmware->adaptation.running = 0;
     made = params_candidate(&firmware->params, message.direction_seed, message.sigma);
     if (made.result == RESULT_OK) {
         firmware_begin_episode(firmware, message.episode_id, message.episode_seed);
@@ -252,7 +186,6 @@ static struct params_outcome run_hosted(struct firmware *firmware, const uint8_t
 
     (void)msg_run_hosted_get(fields, &message);
     if (may_run(firmware, &made)) {
-        firmware->adaptation.running = 0;
         firmware_begin_episode(firmware, message.episode_id, message.episode_seed);
         firmware->hosted = 1;
     }
@@ -275,19 +208,24 @@ static void action(struct firmware *firmware, const uint8_t *fields)
 
 static struct params_outcome adapt(struct firmware *firmware, const uint8_t *fields)
 {
-    struct params_outcome made;
+    struct params_outcome why;
     struct msg_adapt message;
 
     (void)msg_adapt_get(fields, &message);
-    if (!may_run(firmware, &made)) {
-        return made;
+    return may_run(firmware, &why) ? alone_start(firmware, &message) : why;
+}
+
+static struct params_outcome pause_or_resume(struct firmware *firmware, uint8_t type)
+{
+    if (!alone_active(firmware)) {
+        return refuse(firmware);
     }
-    if (!adaptation_start(&firmware->adaptation, message.operator_seed, message.queries, message.sigma,
-                          message.shrink)) {
-        return answer(RESULT_BAD_RANGE, 0);
+    if (type == MSG_PAUSE) {
+        alone_pause(firmware);
+    } else {
+        alone_resume(firmware);
     }
-    firmware->episode.id = message.episode_id - 1u;
-    return firmware_adapt(firmware);
+    return answer(RESULT_OK, 0);
 }
 
 static struct params_outcome selftest(struct firmware *firmware)
@@ -329,7 +267,7 @@ static struct params_outcome parameters(struct firmware *firmware, uint8_t type,
     struct msg_params_chunk chunk;
     struct msg_commit commit;
 
-    if (safety_torque(firmware->state) || firmware->adaptation.running) {
+    if (safety_torque(firmware->state) || alone_active(firmware)) {
         return refuse(firmware);
     }
     switch (type) {
@@ -386,6 +324,9 @@ static struct params_outcome carry_out(struct firmware *firmware, uint8_t type, 
         return run_hosted(firmware, fields);
     case MSG_ADAPT:
         return adapt(firmware, fields);
+    case MSG_PAUSE:
+    case MSG_RESUME:
+        return pause_or_resume(firmware, type);
     case MSG_STOP:
         return change_state(firmware, EVENT_STOP, REASON_STOPPED);
     case MSG_ESTOP:
@@ -425,7 +366,7 @@ void firmware_command(struct firmware *firmware, const uint8_t *payload, size_t 
                 firmware->last_ack.acknowledged_sequence == header.sequence) {
                 send_ack(firmware, header.session, &firmware->last_ack);
             } else if (header.sequence != firmware->last_sequence ||
-                       !answer_question(firmware, &header, fields)) {
+                       !answers_question(firmware, &header, fields)) {
                 firmware->stale++;
             }
             return;
@@ -434,7 +375,7 @@ void firmware_command(struct firmware *firmware, const uint8_t *payload, size_t 
         firmware->heard_us = hal_now_us();
         firmware->link_silent = 0;
     }
-    if (answer_question(firmware, &header, fields)) {
+    if (answers_question(firmware, &header, fields)) {
         return;
     }
     if (header.type == MSG_ACTION) {

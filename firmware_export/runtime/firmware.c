@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "alone.h"
 #include "hal.h"
 #include "policy.h"
 #include "store.h"
@@ -118,7 +119,7 @@ static void watch(struct firmware *firmware)
         firmware->link_silent = 1;
     }
     /* an adaptation on the controller alone needs no host; whoever started it has said so */
-    if (firmware->state == STATE_RUN && !firmware->adaptation.running && silence >= (uint32_t)ROBOT_HOLD_US) {
+    if (firmware->state == STATE_RUN && !alone_active(firmware) && silence >= (uint32_t)ROBOT_HOLD_US) {
         firmware->watchdog_trips++;
         firmware_fault(firmware, FAULT_WATCHDOG, 0);
         firmware->state = safety_next(firmware->state, EVENT_HOLD);
@@ -173,6 +174,7 @@ void firmware_poll(struct firmware *firmware)
         }
     }
     watch(firmware);
+    alone_go_on(firmware);
 }
 
 void firmware_begin_episode(struct firmware *firmware, uint32_t id, uint32_t episode_seed)
@@ -184,48 +186,6 @@ void firmware_begin_episode(struct firmware *firmware, uint32_t id, uint32_t epi
     firmware->hosted = 0;
     firmware->awaits = 0;
     firmware->state = safety_next(firmware->state, EVENT_RUN);
-}
-
-struct params_outcome firmware_adapt(struct firmware *firmware)
-{
-    const struct adaptation_episode next = adaptation_ask(&firmware->adaptation);
-    const struct params_outcome made = params_candidate(&firmware->params, next.direction_seed, next.sigma);
-
-    if (made.result == RESULT_OK) {
-        firmware_begin_episode(firmware, firmware->episode.id + 1u, next.episode_seed);
-    } else {
-        firmware->adaptation.running = 0;
-    }
-    return made;
-}
-
-/* An episode of an adaptation is over: the operator is told, and the host, if it listens. */
-static void tell(struct firmware *firmware)
-{
-    uint8_t payload[LENGTH_ADAPTATION];
-    struct msg_adaptation message;
-    struct adaptation *const adaptation = &firmware->adaptation;
-
-    if (!params_finite(firmware->episode.total)) {
-        adaptation->running = 0;
-        firmware_fault(firmware, FAULT_NOT_FINITE, 0);
-        firmware_release(firmware, safety_next(firmware->state, EVENT_FAULT));
-        return;
-    }
-    if (adaptation_tell(adaptation, firmware->episode.total)) {
-        params_keep(&firmware->params);
-    }
-    if (!adaptation->running) {
-        firmware_release(firmware, safety_next(firmware->state, EVENT_DISARM));
-        (void)store_save(firmware->params.base); /* whoever is not there now finds it later */
-    }
-    message.told = adaptation->told;
-    message.done = (uint8_t)!adaptation->running;
-    message.sigma = adaptation->sigma;
-    message.pivot = adaptation->pivot;
-    message.crc32 = firmware->params.base_crc;
-    firmware_send(firmware, payload,
-                  msg_adaptation_put(firmware_header(firmware, payload, MSG_ADAPTATION, firmware->session), &message));
 }
 
 static void run_tick(struct firmware *firmware, const int32_t *sensors, uint8_t flags)
@@ -259,32 +219,42 @@ static void run_tick(struct firmware *firmware, const int32_t *sensors, uint8_t 
     case EPISODE_NOT_FINITE:
     default:
         firmware_fault(firmware, FAULT_NOT_FINITE, 0);
-        firmware->adaptation.running = 0;
+        alone_end(firmware);
         end_with_record(firmware, EVENT_FAULT, REASON_FAULTED);
         break;
     }
-    if (firmware->adaptation.running && firmware->state == STATE_ARMED) {
-        tell(firmware);
+    if (alone_active(firmware) && firmware->state == STATE_ARMED) {
+        alone_tell(firmware);
+    }
+}
+
+static void count_time(struct firmware *firmware, uint32_t begun_us)
+{
+    const uint32_t now = hal_now_us();
+    const uint32_t late_us = now - firmware->first_tick_us -
+                             ((uint32_t)firmware->episode.tick + 1u) * (uint32_t)ROBOT_CONTROL_PERIOD_US;
+
+    if (late_us != 0 && late_us < (uint32_t)0x80000000UL) {
+        firmware->overruns++;
+    }
+    if (now - begun_us > firmware->longest_tick_us) {
+        firmware->longest_tick_us = now - begun_us;
     }
 }
 
 void firmware_tick(struct firmware *firmware)
 {
     int32_t sensors[ROBOT_SENSORS];
+    const uint32_t begun_us = hal_now_us();
     struct hal_devices devices;
-    uint32_t late_us;
     uint8_t flags;
 
     watch(firmware);
-    if (firmware->state == STATE_ARMED && firmware->adaptation.running && firmware_adapt(firmware).result != RESULT_OK) {
-        firmware_fault(firmware, FAULT_NOT_FINITE, 0);
-        firmware_release(firmware, safety_next(firmware->state, EVENT_FAULT));
-    }
     if (firmware->state != STATE_RUN && firmware->state != STATE_HOLD) {
         return;
     }
     if (!firmware->episode.begun) {
-        firmware->first_tick_us = hal_now_us();
+        firmware->first_tick_us = begun_us;
     }
     hal_sense(sensors);
     hal_devices(0, &devices);
@@ -292,7 +262,7 @@ void firmware_tick(struct firmware *firmware)
     firmware->reused = devices.reused;
     if (devices.fault != FAULT_NONE) { /* what is left of the robot must not go on */
         firmware_fault(firmware, devices.fault, devices.detail);
-        firmware->adaptation.running = 0;
+        alone_end(firmware);
         firmware_end_episode(firmware, safety_next(firmware->state, EVENT_FAULT), REASON_FAULTED);
         return;
     }
@@ -303,9 +273,5 @@ void firmware_tick(struct firmware *firmware)
     } else {
         end_with_record(firmware, EVENT_FINISHED, REASON_WATCHDOG);
     }
-    late_us = hal_now_us() - firmware->first_tick_us -
-              ((uint32_t)firmware->episode.tick + 1u) * (uint32_t)ROBOT_CONTROL_PERIOD_US;
-    if (late_us != 0 && late_us < (uint32_t)0x80000000UL) {
-        firmware->overruns++;
-    }
+    count_time(firmware, begun_us);
 }

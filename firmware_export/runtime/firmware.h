@@ -21,7 +21,11 @@ struct firmware {
     struct bridge_receiver receiver;
     struct params params;
     struct episode episode;
-    struct adaptation adaptation; /* of an adaptation that needs no host */
+    struct adaptation adaptation; /* of an adaptation that needs no host (alone.h) */
+    uint32_t first_episode; /* of it */
+    uint8_t progress;       /* enum protocol_progress */
+    uint8_t made;           /* the candidate is the base and the steps ordered since */
+    uint8_t unreported;     /* the host has not heard what the operator made of the last episode */
 
     uint8_t state;      /* enum protocol_state */
     uint8_t fault;      /* enum protocol_fault: the last one */
@@ -50,6 +54,7 @@ struct firmware {
     uint32_t stale;
     uint32_t watchdog_trips;
     uint32_t overruns;
+    uint32_t longest_tick_us;
     uint32_t unsent;
     uint32_t reused; /* hal_devices.reused, as of the last control period */
 
@@ -61,13 +66,13 @@ struct firmware {
 /* Checks the build and the policy, actuators safe, torque off; then IDLE, or FAULT. boot_id differs at each start. */
 void firmware_init(struct firmware *firmware, const char *board, uint32_t firmware_id, uint32_t boot_id);
 
-/* Handles received bytes (a bounded number a call) and the watchdog. */
+/* Handles received bytes (a bounded number a call), the watchdog, and what an adaptation does between episodes. */
 void firmware_poll(struct firmware *firmware);
 
 /* One control period. */
 void firmware_tick(struct firmware *firmware);
 
-/* ---- between firmware.c and commands.c ---- */
+/* ---- between firmware.c, commands.c and alone.c ---- */
 
 /* Handles one intact payload. */
 void firmware_command(struct firmware *firmware, const uint8_t *payload, size_t length);
@@ -77,9 +82,6 @@ uint8_t *firmware_header(struct firmware *firmware, uint8_t *payload, uint8_t ty
 
 /* Frames and sends payload up to `end`. */
 void firmware_send(struct firmware *firmware, const uint8_t *payload, const uint8_t *end);
-
-/* Begins the episode that the adaptation under way asks for; ends the adaptation where its candidate is not finite. */
-struct params_outcome firmware_adapt(struct firmware *firmware);
 
 /* Begins an episode with the candidate that has been made: to state RUN. */
 void firmware_begin_episode(struct firmware *firmware, uint32_t id, uint32_t episode_seed);

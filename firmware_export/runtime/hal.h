@@ -41,6 +41,9 @@ uint32_t hal_store_size(void);
 void hal_store_read(uint32_t at, uint8_t *data, uint32_t length);
 void hal_store_write(uint32_t at, const uint8_t *data, uint32_t length);
 
+/* The deepest that the stack ever was, and the memory that it never reached, in bytes; 0 and 0 where nobody knows. */
+void hal_stack(uint16_t *used, uint16_t *left);
+
 /* Returns once the robot stands at its start: at once where the operator has put it there. */
 void hal_episode_begin(uint32_t episode_seed);
 

@@ -116,28 +116,35 @@ struct params_outcome params_end(struct params *params)
     return ok;
 }
 
-struct params_outcome params_candidate(struct params *params, uint32_t seed, float sigma)
+void params_restart(struct params *params)
+{
+    params->uploading = 0; /* the buffer of an unfinished upload is needed now */
+    memcpy(params->candidate, params->base, sizeof params->candidate);
+}
+
+struct params_outcome params_step(struct params *params, uint32_t seed, float factor)
 {
     struct direction direction;
     uint32_t i;
 
-    params->uploading = 0; /* the buffer of an unfinished upload is needed now */
-    if (!params_finite(sigma)) {
-        return outcome(RESULT_NOT_FINITE, NO_INDEX);
-    }
-    if (!(sigma < 0.0f || sigma > 0.0f)) {
-        memcpy(params->candidate, params->base, sizeof params->candidate);
-        return ok;
-    }
     direction_start(&direction, seed);
     for (i = 0; i < POLICY_PARAMETERS; i++) {
-        const float step = sigma * direction_element(&direction, i);
-        params->candidate[i] = params->base[i] + step;
+        const float step = factor * direction_element(&direction, i);
+        params->candidate[i] = params->candidate[i] + step;
         if (!params_finite(params->candidate[i])) {
             return outcome(RESULT_NOT_FINITE, i);
         }
     }
     return ok;
+}
+
+struct params_outcome params_candidate(struct params *params, uint32_t seed, float sigma)
+{
+    params_restart(params);
+    if (!params_finite(sigma)) {
+        return outcome(RESULT_NOT_FINITE, NO_INDEX);
+    }
+    return sigma < 0.0f || sigma > 0.0f ? params_step(params, seed, sigma) : ok;
 }
 
 void params_keep(struct params *params)

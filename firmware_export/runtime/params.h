@@ -39,10 +39,16 @@ struct params_outcome params_begin(struct params *params, uint32_t count, uint32
 struct params_outcome params_chunk(struct params *params, uint32_t offset, uint8_t used, const float *values);
 struct params_outcome params_end(struct params *params);
 
-/* candidate = base + sigma * direction(seed), one product and one sum; sigma 0 is the base itself. */
+/* candidate = base, */
+void params_restart(struct params *params);
+
+/* and then candidate += factor * direction(seed), one product and one sum, as often as wanted. */
+struct params_outcome params_step(struct params *params, uint32_t seed, float factor);
+
+/* candidate = base + sigma * direction(seed); sigma 0 is the base itself. */
 struct params_outcome params_candidate(struct params *params, uint32_t seed, float sigma);
 
-/* base = candidate, which params_candidate has made. */
+/* base = candidate, which params_candidate or params_step has made. */
 void params_keep(struct params *params);
 
 /* base = base + sigma * direction(seed) if the result has the CRC `expected`, else no change. Done already: no change

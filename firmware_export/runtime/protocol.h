@@ -15,7 +15,7 @@
 
 #define PROTOCOL_MAJOR 1
 #define PROTOCOL_MINOR 0
-#define PROTOCOL_SCHEMA_HASH 0x19D29923UL
+#define PROTOCOL_SCHEMA_HASH 0x5F06A4A2UL
 #define PROTOCOL_MAX_PAYLOAD 250
 #define PROTOCOL_CHUNK_FLOATS 16
 
@@ -41,13 +41,16 @@
 #define MSG_STOP 0x24 /* to controller: Ends the episode; the controller stays armed. */
 #define MSG_ESTOP 0x25 /* to controller: Emergency stop: any session, any state, latched. */
 #define MSG_CLEAR_ESTOP 0x26 /* to controller: ESTOP to IDLE. */
-#define MSG_ADAPT 0x27 /* to controller: Hill climbing from the base, on the controller alone: needs no host. */
+#define MSG_ADAPT 0x27 /* to controller: An operator from the base, on the controller alone: needs no host. */
 #define MSG_RUN_HOSTED 0x28 /* to controller: Runs one episode whose actions come from the host. */
 #define MSG_ACTION 0x29 /* to controller: A motion command. Feeds the watchdog, if it is the one waited for. */
+#define MSG_PAUSE 0x2A /* to controller: Drops the running episode of ADAPT; no torque until RESUME. */
+#define MSG_RESUME 0x2B /* to controller: Goes on with ADAPT, with the same episode. */
+#define MSG_PROGRESS 0x2C /* to controller: Asks for ADAPTATION. Does not feed the watchdog. */
 #define MSG_TELEMETRY 0x30 /* to host: One control period of an episode. */
 #define MSG_EPISODE_END 0x31 /* to host: The last message of an episode; t_us is the time of its end. */
 #define MSG_SENSED 0x33 /* to host: Asks for the ACTION of a control period that has begun. */
-#define MSG_ADAPTATION 0x32 /* to host: After each episode of ADAPT. */
+#define MSG_ADAPTATION 0x32 /* to host: After each episode of ADAPT, when that ends, and as answer to PROGRESS. */
 
 /* length of each payload in bytes, header included */
 #define PROTOCOL_HEADER_LENGTH 9
@@ -55,7 +58,7 @@
 #define LENGTH_HELLO_REPLY (76)
 #define LENGTH_ACK (17)
 #define LENGTH_STATUS (9)
-#define LENGTH_STATUS_REPLY (55)
+#define LENGTH_STATUS_REPLY (63)
 #define LENGTH_READ (9)
 #define LENGTH_READINGS (10 + 4 * ROBOT_SENSORS + 4 * ROBOT_ACTUATORS)
 #define LENGTH_PARAMS_BEGIN (17)
@@ -73,13 +76,16 @@
 #define LENGTH_STOP (9)
 #define LENGTH_ESTOP (9)
 #define LENGTH_CLEAR_ESTOP (9)
-#define LENGTH_ADAPT (27)
+#define LENGTH_ADAPT (35)
 #define LENGTH_RUN_HOSTED (17)
 #define LENGTH_ACTION (15 + 4 * ROBOT_ACTUATORS)
+#define LENGTH_PAUSE (9)
+#define LENGTH_RESUME (9)
+#define LENGTH_PROGRESS (9)
 #define LENGTH_TELEMETRY (16 + 4 * ROBOT_SENSORS + 4 * ROBOT_ACTUATORS)
 #define LENGTH_EPISODE_END (21)
 #define LENGTH_SENSED (15 + 4 * ROBOT_SENSORS)
-#define LENGTH_ADAPTATION (24)
+#define LENGTH_ADAPTATION (27)
 /* of those whose length does not depend on the robot */
 #define PROTOCOL_LONGEST_FIXED 78
 
@@ -104,7 +110,8 @@ enum protocol_result {
     RESULT_OTHER_SCHEMA = 7,
     RESULT_ESTOPPED = 8,
     RESULT_FAULTED = 9,
-    RESULT_NOT_STORED = 10
+    RESULT_NOT_STORED = 10,
+    RESULT_NO_OPERATOR = 11
 };
 
 enum protocol_reason {
@@ -114,7 +121,8 @@ enum protocol_reason {
     REASON_DISARMED = 3,
     REASON_ESTOPPED = 4,
     REASON_WATCHDOG = 5,
-    REASON_FAULTED = 6
+    REASON_FAULTED = 6,
+    REASON_PAUSED = 7
 };
 
 enum protocol_fault {
@@ -137,6 +145,27 @@ enum protocol_flag {
     FLAG_FINAL = 16,
     FLAG_LATE = 32,
     FLAG_REUSED = 64
+};
+
+enum protocol_operator {
+    OPERATOR_HILL_CLIMB = 0,
+    OPERATOR_BATCH_HILL_CLIMB = 1,
+    OPERATOR_CONFIRMED_HILL_CLIMB = 2,
+    OPERATOR_ES_GRADIENT = 3
+};
+
+enum protocol_option {
+    OPTION_AVERAGE = 1,
+    OPTION_ANTITHETIC = 2,
+    OPTION_NORMALISE = 4
+};
+
+enum protocol_progress {
+    PROGRESS_NONE = 0,
+    PROGRESS_RUNNING = 1,
+    PROGRESS_PAUSED = 2,
+    PROGRESS_DONE = 3,
+    PROGRESS_ENDED = 4
 };
 
 struct protocol_header {
@@ -189,6 +218,9 @@ struct msg_status_reply {
     uint32_t unsent; /* frames dropped because the line was full */
     uint32_t reused; /* answers missing on the servo bus, for each of which last values were used again */
     uint32_t crc32; /* CRC-32 (zlib) of the base parameters */
+    uint32_t longest_tick_us; /* longest computation of a control period; 0 where time is virtual [us] */
+    uint16_t stack_bytes; /* deepest stack; 0 where the board does not know [bytes] */
+    uint16_t stack_left; /* memory that no stack ever reached; 0 where the board does not know [bytes] */
     uint32_t asked_us; /* t_us of the question [us] */
     uint32_t received_us; /* controller's clock when the question came [us] */
 };
@@ -245,9 +277,13 @@ struct msg_keep_alive {
 struct msg_adapt {
     uint32_t episode_id; /* number of the first episode; the others count up from it */
     uint32_t operator_seed; /* what the operator's directions and episodes are drawn from */
-    uint16_t queries; /* episodes after the first, which is that of the base */
+    uint8_t operator_code; /* Operator; it ignores the settings that it does not have */
+    uint8_t options; /* Option */
+    uint16_t queries; /* episodes or rounds after those of the base */
+    uint16_t parallel; /* episodes in a round of batch_hill_climb */
     float sigma; /* standard deviation of a step in each parameter */
     float shrink; /* by which sigma is multiplied with each step taken, in (0, 1] */
+    float alpha; /* step size of es_gradient */
 };
 
 struct msg_run_hosted {
@@ -284,10 +320,12 @@ struct msg_sensed {
 };
 
 struct msg_adaptation {
+    uint8_t progress; /* Progress */
+    uint8_t operator_code; /* Operator */
     uint16_t told; /* episodes that the operator has been told of */
-    uint8_t done; /* 1: it is over, and the robot is disarmed */
+    uint16_t episodes; /* episodes that it takes in all */
     float sigma; /* of the next step */
-    float pivot; /* best return so far */
+    float pivot; /* return to beat; of es_gradient, the return of the base */
     uint32_t crc32; /* CRC-32 (zlib) of the parameters as little-endian float32 */
 };
 
@@ -487,6 +525,9 @@ static inline uint8_t *msg_status_reply_put(uint8_t *p, const struct msg_status_
     p = put_u32(p, m->unsent);
     p = put_u32(p, m->reused);
     p = put_u32(p, m->crc32);
+    p = put_u32(p, m->longest_tick_us);
+    p = put_u16(p, m->stack_bytes);
+    p = put_u16(p, m->stack_left);
     p = put_u32(p, m->asked_us);
     p = put_u32(p, m->received_us);
     return p;
@@ -505,6 +546,9 @@ static inline const uint8_t *msg_status_reply_get(const uint8_t *p, struct msg_s
     p = get_u32(p, &m->unsent);
     p = get_u32(p, &m->reused);
     p = get_u32(p, &m->crc32);
+    p = get_u32(p, &m->longest_tick_us);
+    p = get_u16(p, &m->stack_bytes);
+    p = get_u16(p, &m->stack_left);
     p = get_u32(p, &m->asked_us);
     p = get_u32(p, &m->received_us);
     return p;
@@ -680,9 +724,13 @@ static inline uint8_t *msg_adapt_put(uint8_t *p, const struct msg_adapt *m)
 {
     p = put_u32(p, m->episode_id);
     p = put_u32(p, m->operator_seed);
+    p = put_u8(p, m->operator_code);
+    p = put_u8(p, m->options);
     p = put_u16(p, m->queries);
+    p = put_u16(p, m->parallel);
     p = put_f32(p, m->sigma);
     p = put_f32(p, m->shrink);
+    p = put_f32(p, m->alpha);
     return p;
 }
 
@@ -690,9 +738,13 @@ static inline const uint8_t *msg_adapt_get(const uint8_t *p, struct msg_adapt *m
 {
     p = get_u32(p, &m->episode_id);
     p = get_u32(p, &m->operator_seed);
+    p = get_u8(p, &m->operator_code);
+    p = get_u8(p, &m->options);
     p = get_u16(p, &m->queries);
+    p = get_u16(p, &m->parallel);
     p = get_f32(p, &m->sigma);
     p = get_f32(p, &m->shrink);
+    p = get_f32(p, &m->alpha);
     return p;
 }
 
@@ -812,8 +864,10 @@ static inline const uint8_t *msg_sensed_get(const uint8_t *p, struct msg_sensed 
 /* Fields of ADAPTATION, behind the header: both return where the payload ends. */
 static inline uint8_t *msg_adaptation_put(uint8_t *p, const struct msg_adaptation *m)
 {
+    p = put_u8(p, m->progress);
+    p = put_u8(p, m->operator_code);
     p = put_u16(p, m->told);
-    p = put_u8(p, m->done);
+    p = put_u16(p, m->episodes);
     p = put_f32(p, m->sigma);
     p = put_f32(p, m->pivot);
     p = put_u32(p, m->crc32);
@@ -822,8 +876,10 @@ static inline uint8_t *msg_adaptation_put(uint8_t *p, const struct msg_adaptatio
 
 static inline const uint8_t *msg_adaptation_get(const uint8_t *p, struct msg_adaptation *m)
 {
+    p = get_u8(p, &m->progress);
+    p = get_u8(p, &m->operator_code);
     p = get_u16(p, &m->told);
-    p = get_u8(p, &m->done);
+    p = get_u16(p, &m->episodes);
     p = get_f32(p, &m->sigma);
     p = get_f32(p, &m->pivot);
     p = get_u32(p, &m->crc32);
@@ -854,6 +910,9 @@ static inline unsigned protocol_command_length(uint8_t type)
     case MSG_ADAPT: return LENGTH_ADAPT;
     case MSG_RUN_HOSTED: return LENGTH_RUN_HOSTED;
     case MSG_ACTION: return LENGTH_ACTION;
+    case MSG_PAUSE: return LENGTH_PAUSE;
+    case MSG_RESUME: return LENGTH_RESUME;
+    case MSG_PROGRESS: return LENGTH_PROGRESS;
     default: return 0;
     }
 }

@@ -6,9 +6,13 @@
 #include "hal.h"
 #include "params.h"
 #include "protocol.h"
+#include "rom.h"
 
 #define TRAILER_BYTES (STORE_SLOT_BYTES - STORE_PARAMETERS_BYTES)
 #define NONE 2u /* no slot */
+
+static const char policy_hash[] ROM = POLICY_HASH;
+static const char spec_hash[] ROM = POLICY_SPEC_HASH;
 
 static uint8_t nibble(char c)
 {
@@ -19,7 +23,7 @@ void store_hash_bytes(const char *digits, uint8_t *bytes)
 {
     int i;
     for (i = 0; i < 8; i++) {
-        bytes[i] = (uint8_t)((nibble(digits[2 * i]) << 4) | nibble(digits[2 * i + 1]));
+        bytes[i] = (uint8_t)((nibble(rom_char(&digits[2 * i])) << 4) | nibble(rom_char(&digits[2 * i + 1])));
     }
 }
 
@@ -27,8 +31,8 @@ void store_hash_bytes(const char *digits, uint8_t *bytes)
 static void put_trailer(uint8_t *trailer, uint32_t generation)
 {
     (void)put_u32(trailer, generation);
-    store_hash_bytes(POLICY_HASH, trailer + 4);
-    store_hash_bytes(POLICY_SPEC_HASH, trailer + 12);
+    store_hash_bytes(policy_hash, trailer + 4);
+    store_hash_bytes(spec_hash, trailer + 12);
 }
 
 static uint32_t slot_at(unsigned slot)

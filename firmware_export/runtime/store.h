@@ -33,7 +33,7 @@ enum store_result store_save(const float *parameters);
 /* Makes both slots invalid: the policy compiled in is what starts next. */
 enum store_result store_forget(void);
 
-/* 16 hexadecimal digits as the 8 bytes that they stand for. */
+/* 16 hexadecimal digits, in ROM (rom.h), as the 8 bytes that they stand for. */
 void store_hash_bytes(const char *digits, uint8_t *bytes);
 
 #endif

@@ -1,4 +1,4 @@
-/* The board of test_runtime_firmware.py: clock, line, sensors and actuators are variables that Python sets and reads. */
+/* The board of test_firmware_*.py: clock, line, sensors and actuators are variables that Python sets and reads. */
 #include <string.h>
 #include "firmware.h"
 #include "hal.h"
@@ -48,6 +48,7 @@ void hal_store_write(uint32_t at, const uint8_t *d, uint32_t n)
 void store_room(uint32_t size) { memory_size = size; }
 void store_cut(long after) { writes_left = after; }
 void new_chip(void) { memset(memory, 0xFF, sizeof memory); memory_size = sizeof memory; }
+void hal_stack(uint16_t *used, uint16_t *left) { *used = 300; *left = 700; }
 void hal_episode_begin(uint32_t seed) { hal.seed = seed; }
 void boot(uint32_t now) { memset(&hal, 0, sizeof hal); devices(0, 0, 0); hal.now = now; hal.torque = -1;
                           firmware_init(&firmware, "test board", 7, 8); }

@@ -180,8 +180,8 @@ def test_batch_hill_climbing_by_averages(seed):
             best, pivot, error = row, mean, spread
     result = OPERATORS["average"].result(run(OPERATORS["average"], seed=seed))
     assert result.params.tobytes() == best.tobytes()
-    assert result.estimate == pytest.approx(pivot, rel=1e-12)
-    assert result.standard_error == pytest.approx(error, rel=1e-6)
+    assert result.estimate == pytest.approx(pivot, rel=1e-6)  # means are float32
+    assert result.standard_error == pytest.approx(error, rel=1e-5)
 
 
 @pytest.mark.parametrize("seed", range(5))

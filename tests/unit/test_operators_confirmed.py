@@ -129,7 +129,7 @@ def test_the_estimate_is_the_mean_of_episodes_that_decided_nothing_before(querie
         found, episodes = climb(operator, lambda p, s: hill(p) + 0.05 * noise(s), seed)
         if found.params.tobytes() == THETA.tobytes():
             mine = [v for e, v in episodes if e == THETA.tobytes()]
-            assert found.estimate == pytest.approx(np.mean(mine), rel=1e-12)
+            assert found.estimate == pytest.approx(np.mean(mine), rel=1e-6, abs=1e-7)
             continue
         confirmed += 1
         # the confirmation is the tail in which nothing but theta and the incumbent runs
@@ -137,7 +137,7 @@ def test_the_estimate_is_the_mean_of_episodes_that_decided_nothing_before(querie
         while tail and episodes[tail - 1][0] in (THETA.tobytes(), found.params.tobytes()):
             tail -= 1
         fresh = [v for e, v in episodes[tail:] if e == found.params.tobytes()]
-        assert any(found.estimate == pytest.approx(np.mean(fresh[-n:]), rel=1e-12) for n in range(1, len(fresh) + 1))
+        assert any(found.estimate == pytest.approx(np.mean(fresh[-n:]), rel=1e-6) for n in range(1, len(fresh) + 1))
         assert found.estimate != pytest.approx(np.mean([v for e, v in episodes if e == found.params.tobytes()]))
         assert found.standard_error > 0
     assert confirmed > 10

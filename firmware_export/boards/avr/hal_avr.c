@@ -17,6 +17,7 @@
 #include "firmware.h"
 #include "hal.h"
 #include "pin.h"
+#include "rom.h"
 #include "wiring.h"
 
 #ifndef FIRMWARE_ID
@@ -79,10 +80,10 @@ ISR(TIMER0_OVF_vect)
 /* Two encoders, four edges a period each; a pair of edges at once is impossible and counts as none. */
 ISR(ENCODER_VECTOR)
 {
-    static const int8_t moved[16] = {0, 1, -1, 0, -1, 0, 0, 1, 1, 0, 0, -1, 0, -1, 1, 0};
+    static const uint8_t moved[16] ROM = {0, 1, 255, 0, 255, 0, 0, 1, 1, 0, 0, 255, 0, 255, 1, 0};
     const uint8_t now = ENCODER_PINS();
-    edges[0] += moved[((encoder_pins & 0x03u) << 2) | (now & 0x03u)];
-    edges[1] += moved[(encoder_pins & 0x0Cu) | (now >> 2)];
+    edges[0] += (int8_t)rom_u8(&moved[((encoder_pins & 0x03u) << 2) | (now & 0x03u)]);
+    edges[1] += (int8_t)rom_u8(&moved[(encoder_pins & 0x0Cu) | (now >> 2)]);
     encoder_pins = now;
 }
 
@@ -132,10 +133,11 @@ static int32_t analogue(uint8_t channel)
 
 void hal_sense(int32_t *sensors)
 {
-    static const struct wire wires[ROBOT_SENSORS] = WIRING_SENSORS;
+    static const struct wire wires[ROBOT_SENSORS] ROM = WIRING_SENSORS;
     uint8_t i;
     for (i = 0; i < ROBOT_SENSORS; i++) {
-        sensors[i] = wires[i].kind == WIRE_ADC ? analogue(wires[i].number) : encoder(wires[i].number);
+        const uint8_t number = rom_u8(&wires[i].number);
+        sensors[i] = rom_u8(&wires[i].kind) == WIRE_ADC ? analogue(number) : encoder(number);
     }
 }
 
@@ -161,13 +163,13 @@ static void motor(uint8_t number, int32_t count)
 
 void hal_actuate(const int32_t *actuators, int torque_on)
 {
-    static const struct wire wires[ROBOT_ACTUATORS] = WIRING_ACTUATORS;
+    static const struct wire wires[ROBOT_ACTUATORS] ROM = WIRING_ACTUATORS;
     uint8_t i;
     if (!torque_on) {
         SET(POWER_STAGE, 0);
     }
     for (i = 0; i < ROBOT_ACTUATORS; i++) {
-        motor(wires[i].number, actuators[i]);
+        motor(rom_u8(&wires[i].number), actuators[i]);
     }
     if (torque_on) {
         SET(POWER_STAGE, 1);
@@ -243,6 +245,36 @@ void hal_episode_begin(uint32_t episode_seed)
             }
         }
     }
+}
+
+/* ---- stack ---- */
+
+#define PAINT 0xC5 /* what no stack is likely to leave behind */
+
+extern uint8_t _end; /* of all variables; the stack comes down from RAMEND, and there is no heap */
+
+/* Before main(), and before anything is on the stack: no C yet, but for what needs none. */
+__attribute__((naked, used, section(".init3"))) void paint_stack(void)
+{
+    __asm volatile("ldi r30, lo8(_end)\n\t"
+                   "ldi r31, hi8(_end)\n\t"
+                   "ldi r24, %0\n\t"
+                   "ldi r25, hi8(%1 + 1)\n"
+                   "1:\n\t"
+                   "st Z+, r24\n\t"
+                   "cpi r30, lo8(%1 + 1)\n\t"
+                   "cpc r31, r25\n\t"
+                   "brne 1b" ::"M"(PAINT), "i"(RAMEND));
+}
+
+void hal_stack(uint16_t *used, uint16_t *left)
+{
+    const uint8_t *at = &_end;
+    while (at < (const uint8_t *)RAMEND && *at == PAINT) {
+        at++;
+    }
+    *left = (uint16_t)(at - &_end);
+    *used = (uint16_t)((uint16_t)RAMEND + 1u - (uint16_t)at);
 }
 
 /* ---- start ---- */

@@ -72,6 +72,12 @@ void hal_devices(int anew, struct hal_devices *devices)
     memset(devices, 0, sizeof *devices);
 }
 
+void hal_stack(uint16_t *used, uint16_t *left)
+{
+    *used = 0;
+    *left = 0;
+}
+
 uint64_t board_wall_us(void)
 {
     return wall_us();

@@ -154,6 +154,18 @@ void hal_store_write(uint32_t at, const uint8_t *data, uint32_t length)
     }
 }
 
+/* Of the 32 KB that start.c has painted. */
+void hal_stack(uint16_t *used, uint16_t *left)
+{
+    extern uint32_t stack_top[], stack_limit[];
+    const uint32_t *at = stack_limit;
+    while (at < stack_top && *at == STACK_PAINT) {
+        at++;
+    }
+    *left = (uint16_t)(4u * (uint32_t)(at - stack_limit));
+    *used = (uint16_t)(4u * (uint32_t)(stack_top - at));
+}
+
 /* ---- lockstep.h ---- */
 
 uint64_t board_wall_us(void)

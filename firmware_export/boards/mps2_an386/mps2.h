@@ -38,6 +38,8 @@
 #define UART1_RX_IRQ 2u
 #define UART2_RX_IRQ 4u
 
+#define STACK_PAINT 0xC5C5C5C5u /* what no stack is likely to leave behind; start.c puts it there */
+
 void on_systick(void);
 void on_uart0_receive(void);
 void on_uart1_receive(void);

@@ -3,7 +3,7 @@
 
 #include "mps2.h"
 
-extern uint32_t stack_top[], data_source[], data_start[], data_end[], bss_start[], bss_end[];
+extern uint32_t stack_top[], data_source[], data_start[], data_end[], bss_start[], bss_end[], stack_limit[];
 
 int main(void);
 void reset(void);
@@ -20,6 +20,7 @@ void reset(void)
 {
     const uint32_t *from = data_source;
     uint32_t *to;
+    volatile uint32_t *paint; /* volatile: a call of memset() would need the stack that it paints */
 
     CPACR |= CPACR_FPU;
     __asm volatile("dsb\n\tisb" ::: "memory");
@@ -28,6 +29,10 @@ void reset(void)
     }
     for (to = bss_start; to < bss_end; to++) {
         *to = 0;
+    }
+    __asm volatile("mov %0, sp" : "=r"(paint)); /* below it nothing of this function's own is left */
+    while (paint > stack_limit) {
+        *--paint = STACK_PAINT;
     }
     (void)main();
     restart();
