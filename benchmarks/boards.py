@@ -3,9 +3,9 @@
     python -m benchmarks.boards
     python -m benchmarks.boards --json boards.json --table docs/boards.md
 
-Flash and RAM are those of the linked image of four_corners (policy 2-8-2, 42 parameters). Stack and cycles are read off
-the emulated ATmega328P while it runs episodes: the lowest stack pointer that it ever had, and the cycles from the
-beginning to the end of firmware_tick() in control periods with torque. Round trips are of a STATUS question; beside
+Flash and RAM are those of the linked image of four_corners (policy 2-8-2, 42 parameters). Stack is what the controller
+says of itself; on the emulated ATmega328P it is the lowest stack pointer that it ever had, and cycles are those from
+the beginning to the end of firmware_tick() in control periods with torque. Round trips are of a STATUS question; beside
 them stands a bare C program that sends bytes back over a pseudo-terminal, asked in turns with it.
 """
 
@@ -62,6 +62,9 @@ def measure(firmware: Firmware, policy: Policy, count: int, folder: Path, echo: 
             if not record.valid:
                 raise RuntimeError(f"{firmware.board}: {record.problem}")
         result["three_episodes_s"] = time.perf_counter() - start
+        painted = controller.status().stack_bytes
+        if painted:
+            result["stack_bytes"] = painted
     if report.is_file():
         result |= json.loads(report.read_text())
         result["rate_possible_hz"] = AVR_HZ / result["worst_tick_cycles"]

@@ -56,6 +56,8 @@ def refusal(port: str, command: str, result: int, detail: int) -> EsmamlError:
                 f"{at}: another program holds the robot (session {detail}). It is free once that program has disarmed, "
                 "or has been silent for the robot's release time. An emergency stop works nevertheless."
             )
+        case Result.WRONG_STATE if command in ("pause", "resume"):
+            return SafetyStop(f"{at}: no adaptation runs on it alone; its state is {_state(detail)}.")
         case Result.WRONG_STATE:
             return SafetyStop(f"{at}: its state is {_state(detail)}. Arm before an episode; disarm to change anything.")
         case Result.NOT_FINITE:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -22,7 +23,8 @@ from ..deployment.session import AdaptationSession, SessionConfig
 from ..errors import ConfigError
 from ..files import free_name
 from ..robot_spec import RobotSpec
-from .common import ask, check_interface, err, guarded, print_json, progress_bar, robot_of
+from .common import ask, ask_person, check_interface, err, guarded, print_json, progress_bar, robot_of
+from .pauses import CtrlC
 from .ports import parse_sim_port, real_port
 
 SESSIONS = "adapted"
@@ -55,6 +57,15 @@ class Beside:
         self.bar.stop()
         ask(question, "stopped by the operator; go on with --resume when the robot is ready.")
         self.bar.start()
+
+    def goes_on(self) -> bool:
+        """Asked while a robot that adapts alone holds, after Ctrl-C."""
+        if not sys.stdin.isatty():
+            return False
+        self.bar.stop()
+        yes = ask_person("The robot holds without torque. Go on with the same episode?", "Enter = go on, q = stop")
+        self.bar.start()
+        return yes
 
     def before_motion(self) -> None:
         if self.ask_before_motion:
@@ -122,7 +133,7 @@ def adapt_on_robot(
             ask_reset=not virtual and spec.episode.reset == "operator",
         )
         if mode is Mode.ALONE:
-            adapted = run_alone(session, robot, person)
+            adapted = run_alone(session, robot, person, CtrlC(person.goes_on))
         else:
             adapted = session.run(HostedRobot(robot, policy) if mode is Mode.HOST else robot, person)
     return AdaptOutcome(adapted, folder, person.records)

@@ -55,11 +55,16 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
     return run
 
 
-def ask(question: str, refused: str = "stopped by the operator; nothing moves.") -> None:
-    """Ask the person beside the robot; returns where the answer is yes. Raises OperatorStop on any other, or none."""
+def ask_person(question: str, answers: str = "Enter = yes, q = stop") -> bool:
+    """Ask the person beside the robot. Raises OperatorStop where nobody can answer."""
     if not sys.stdin.isatty():
         raise OperatorStop(f"{question} Nobody can answer: standard input is no terminal. The robot was not moved.")
-    if err.input(f"{question} [Enter = yes, q = stop] ").strip().lower() not in ("", "y", "yes"):
+    return err.input(f"{question} [{answers}] ").strip().lower() in ("", "y", "yes")
+
+
+def ask(question: str, refused: str = "stopped by the operator; nothing moves.") -> None:
+    """Ask the person beside the robot; returns where the answer is yes. Raises OperatorStop on any other, or none."""
+    if not ask_person(question):
         raise OperatorStop(refused)
 
 

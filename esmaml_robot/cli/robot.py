@@ -15,6 +15,7 @@ from ..bridge.refusals import fault_text
 from ..bridge.transport import available_ports
 from ..errors import ConfigError
 from .common import err, guarded, out, print_json
+from .robot_alone import pause, resume, watch
 from .robot_arm import arm
 from .robot_live import latency, monitor
 from .robot_log import log
@@ -160,5 +161,5 @@ def params(
     show(f"parameters at {link.port}", values, as_json)
 
 
-for command in (monitor, latency, arm, log):
+for command in (monitor, latency, arm, watch, pause, resume, log):
     app.command()(command)

@@ -53,7 +53,7 @@ def _hold(link: Link, seconds: float, told: list[int]) -> None:
         while not told and (left := end - time.monotonic()) > 0:
             status = link.query("status", "status_reply")
             if status["state"] != State.ARMED:
-                state, why = State(status["state"]).name, fault_text(status["fault"])
+                state, why = State(status["state"]).name, fault_text(status["fault"], status["fault_detail"])
                 because = f": {why}" if why and status["fault"] != Fault.NONE else ""
                 raise SafetyStop(f"{link.port}: the robot is armed no longer, its state is {state}{because}.")
             live.update(f"{left:.0f} s left", refresh=True)

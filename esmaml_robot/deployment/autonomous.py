@@ -8,6 +8,7 @@ parameters when it is back.
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import TracebackType
 from typing import Any, Protocol
 
 import numpy as np
@@ -30,7 +31,13 @@ F32 = npt.NDArray[np.float32]
 
 
 class Pauses(Protocol):
-    """Who may want the robot to hold for a while."""
+    """Who may want the robot to hold for a while; a context that lasts as long as it may be asked."""
+
+    def __enter__(self) -> Any: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None: ...
 
     def wanted(self) -> bool:
         """Asked again and again while the robot adapts; True once for each pause."""
@@ -94,11 +101,11 @@ def adapt_alone(
     robot.link.exchange("adapt", episode_id=first_episode, operator_seed=seed, **wanted)
     listener = Listener(robot, first_episode, on_step)
     try:
-        while not listener.follow(None if pauses is None else pauses.wanted):
-            listener.command("pause")
-            if pauses is not None and not pauses.over():
-                raise KeyboardInterrupt
-            listener.command("resume")
+        if pauses is None:
+            listener.follow(None)
+        else:
+            with pauses:
+                _with_pauses(listener, pauses)
     except LinkError:
         raise
     except BaseException:
@@ -108,6 +115,14 @@ def adapt_alone(
     if theta_crc32(theta) != listener.crc32:
         raise LinkError(f"{robot.port}: the parameters read back are not those that the adaptation ended with.")
     return theta
+
+
+def _with_pauses(listener: Listener, pauses: Pauses) -> None:
+    while not listener.follow(pauses.wanted):
+        listener.command("pause")
+        if not pauses.over():
+            raise KeyboardInterrupt
+        listener.command("resume")
 
 
 class _Beside:

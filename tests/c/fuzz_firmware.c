@@ -97,7 +97,7 @@ static void check(void)
     if (firmware.params.base_crc != params_crc32(0, firmware.params.base, POLICY_PARAMETERS)) {
         abort();
     }
-    if (torque && !firmware.adaptation.running && now_us - fed_us > (uint32_t)ROBOT_RELEASE_US + 1000000u) {
+    if (torque && firmware.progress != PROGRESS_RUNNING && now_us - fed_us > (uint32_t)ROBOT_RELEASE_US + 1000000u) {
         abort(); /* the watchdog sleeps */
     }
 }
@@ -149,6 +149,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             if (given > 0) {
                 memcpy(payload + PROTOCOL_HEADER_LENGTH, data + 1, given);
             }
+            if (type == MSG_HELLO && what % 8 == 2) { /* so that the corpus outlives a change of the table */
+                (void)put_u32(payload + PROTOCOL_HEADER_LENGTH + 2, (uint32_t)PROTOCOL_SCHEMA_HASH);
+            }
             if (length > 0) {
                 receive_payload(payload, length);
             }
@@ -165,6 +168,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             unsigned periods = left > 0 ? data[0] : 1;
             for (data += left > 0; periods > 0; periods--) {
                 now_us += ROBOT_CONTROL_PERIOD_US;
+                firmware_poll(&firmware);
                 firmware_tick(&firmware);
                 check();
             }

@@ -130,7 +130,16 @@ def test_the_emulated_uno_adapts_in_all_modes(esmaml, make_run, tmp_path):
 @pytest.mark.parametrize(
     ("settings", "port", "words"),
     [
-        ({"operator": OperatorConfig(name="es_gradient", queries=4)}, "sim://rover_uno?seed=2", "hill climbing with"),
+        (
+            {"operator": OperatorConfig(name="es_ascent")},
+            "sim://rover_uno?seed=2",
+            "es_ascent, is none that a controller",
+        ),
+        (
+            {"operator": OperatorConfig(name="es_gradient", queries=42)},
+            "sim://rover_uno?seed=2&board=atmega328p",
+            "at most 40 queries of this operator",
+        ),
         ({}, "/dev/null", "carried back to its start"),
     ],
 )
