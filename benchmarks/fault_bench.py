@@ -119,7 +119,10 @@ def same(a: EpisodeRecord, b: EpisodeRecord) -> bool:
 
 
 def inject(bench: Bench, right: EpisodeRecord, number: int, notes: list[str]) -> tuple[str, list[str]]:
-    """One injection: how it ended, and which promises were broken."""
+    """One injection: how it ended, and which promises were broken.
+
+    "missed": its turn had not come when the episode was over, for several messages may come as one piece.
+    """
     line, kind = bench.line, bench.kind
     spoil, both_ways = KINDS[kind]
     robot = RobotController(line, SPEC, LAYOUT)
@@ -134,7 +137,7 @@ def inject(bench: Bench, right: EpisodeRecord, number: int, notes: list[str]) ->
         bench.new_records()
         line.arm(spoil, bench.rng.randrange(right.steps), inward)
         record = robot.run_episode(number, 50, 4, 0.1)
-        ending = "valid" if record.valid else "invalid, repeated"
+        ending = "missed" if not line.fired else "valid" if record.valid else "invalid, repeated"
         if record.valid and not same(record, right):
             broken.append("right")
         if not record.valid and not record.problem:
@@ -144,7 +147,7 @@ def inject(bench: Bench, right: EpisodeRecord, number: int, notes: list[str]) ->
         if not str(error):
             broken.append("answered")
     line.mute_until = 0.0
-    if kind == "reset of the controller" and ending == "valid":
+    if kind == "reset of the controller" and ending in ("valid", "missed"):
         time.sleep(_RESET_SECONDS)  # it came at the very end; the next session must not be cut by it
     if not bench.released(line.heard_tick):
         broken.append("released")

@@ -92,9 +92,9 @@ def table(results: dict[str, Any]) -> str:
     """The results as Markdown: a row a kind and board."""
     lines = ["| fault | board | injected | how it ended | promises broken |", "|---|---|---|---|---|"]
     for kind in KINDS:
-        for board in results:
+        for board in sorted(results, key=lambda b: (b != "host", b)):
             if (row := results[board].get(kind)) is not None:
-                ends = ", ".join(f"{k} {v:,}" for k, v in sorted(row["endings"].items(), key=lambda e: -e[1]))
+                ends = ", ".join(f"{k} {v:,}" for k, v in sorted(row["endings"].items(), key=lambda e: (-e[1], e[0])))
                 broken = ", ".join(f"{k} {v:,}" for k, v in row["broken"].items()) or "none"
                 lines.append(f"| {kind} | {board} | {row['injected']:,} | {ends} | {broken} |")
     return "\n".join(lines)
