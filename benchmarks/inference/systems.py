@@ -1,0 +1,112 @@
+"""What is measured: for each system a function that turns a net into C sources and an adapter.
+
+Another format is one more entry in SYSTEMS. Its function gets a Net and a target ("arm" or "avr") and returns a
+Sources:
+
+    files      name -> text of what the exporter wrote; every .c among them is compiled and counted in the sizes
+    adapter    C that includes those files' header and defines
+                   void bench_prepare(void)                                      once, before all vectors
+                   void bench_infer(const bench_input *x, bench_output *y)       one inference
+    input      C type of x and of y: "float" (default), "int16_t" or "int8_t"
+    output
+    encode     float32 inputs (vectors, n) -> integers of that type; not needed for float
+    decode     integers (vectors, n) -> float64 outputs; not needed for float
+
+A system that cannot take a net raises Refused with its own words; the row then says so.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .nets import Net
+
+Array = npt.NDArray[Any]
+
+
+class Refused(Exception):
+    """A system does not take this net; the text is its own."""
+
+
+def _as_float32(values: Array) -> Array:
+    return np.asarray(values, np.float32)
+
+
+def _as_float64(values: Array) -> Array:
+    return np.asarray(values, np.float64)
+
+
+@dataclass(frozen=True)
+class Sources:
+    """One net in C, as the module's text describes it."""
+
+    files: dict[str, str]
+    adapter: str
+    input: str = "float"
+    output: str = "float"
+    encode: Callable[[Array], Array] = _as_float32
+    decode: Callable[[Array], Array] = _as_float64
+    flags: tuple[str, ...] = field(default=())
+
+
+def emlearn_sources(net: Net, target: str) -> Sources:
+    """The loadable model, as emlearn's own converter writes it."""
+    import emlearn
+
+    if net.name.startswith("lin"):
+        try:
+            emlearn.convert(net.model)
+        except Exception as problem:
+            raise Refused(str(problem)) from problem
+    # it builds in a folder "tmp" of where it is
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder), contextlib.redirect_stdout(io.StringIO()):
+        path = Path(folder) / "model.h"
+        emlearn.convert(net.model, method="loadable").save(file=str(path), name="model")
+        text = path.read_text()
+    n = len(net.network.outputs)
+    return Sources(
+        # everything is static in one header, so the adapter's file is the exporter's as well
+        files={"model.h": text},
+        adapter='#include "bench.h"\n#include "model.h"\n'
+        "void bench_prepare(void) {}\n"
+        "void bench_infer(const bench_input *x, bench_output *y)\n"
+        f"{{\n    eml_net_regress(&model, x, {len(net.network.inputs)}, y, {n});\n}}\n",
+        flags=("-isystem", str(Path(emlearn.includedir))),
+    )
+
+
+def m2cgen_sources(net: Net, target: str) -> Sources:
+    """m2cgen's C, which computes in double."""
+    import m2cgen
+
+    try:
+        text = m2cgen.export_to_c(net.model)
+    except NotImplementedError as problem:
+        raise Refused(str(problem)) from problem
+    n_in, n_out = len(net.network.inputs), len(net.network.outputs)
+    return Sources(
+        files={"model.c": text},
+        adapter='#include "bench.h"\nvoid score(double *input, double *output);\n'
+        "void bench_prepare(void) {}\n"
+        "void bench_infer(const bench_input *x, bench_output *y)\n{\n"
+        f"    double in[{n_in}], out[{n_out}];\n    int i;\n"
+        f"    for (i = 0; i < {n_in}; i++) {{\n        in[i] = (double)x[i];\n    }}\n"
+        "    score(in, out);\n"
+        f"    for (i = 0; i < {n_out}; i++) {{\n        y[i] = (float)out[i];\n    }}\n}}\n",
+    )
+
+
+#: Name in the table -> what makes its sources.
+SYSTEMS: dict[str, Callable[[Net, str], Sources]] = {
+    "emlearn": emlearn_sources,
+    "m2cgen": m2cgen_sources,
+}

@@ -1,0 +1,181 @@
+"""The two chips: compile, link, run in an emulator, read the figures."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from firmware_export.board_file import BOARDS
+
+from .nets import Net
+from .systems import Sources
+
+HERE = Path(__file__).parent
+SECONDS = 120
+TICKS_PER_INSTRUCTION = 25.6  # port_arm.c
+_DTYPES = {"float": "<f4", "int16_t": "<i2", "int8_t": "<i1"}
+
+
+class DidNotRun(Exception):
+    """It does not compile, does not fit the chip, or crashed there."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A chip with its compiler, its emulator, and the unit of its figures."""
+
+    name: str
+    title: str
+    unit: str
+    prefix: str
+    flags: tuple[str, ...]
+    link: tuple[str, ...]
+    flash: int
+    ram: int
+
+
+TARGETS = (
+    Target(
+        "arm", "Cortex-M4F (mps2-an386 in QEMU), -O2", "instructions", "arm-none-eabi-",
+        ("-mcpu=cortex-m4", "-mthumb", "-mfloat-abi=hard", "-mfpu=fpv4-sp-d16", "-O2", "-ffunction-sections",
+         "-fdata-sections"),
+        ("-nostartfiles", "--specs=nano.specs", "-Wl,--gc-sections", f"-T{BOARDS / 'mps2_an386' / 'mps2_an386.ld'}"),
+        4 << 20, 4 << 20,
+    ),
+    Target(
+        "avr", "ATmega328P (simavr), -Os", "cycles", "avr-",
+        ("-mmcu=atmega328p", "-Os", "-ffunction-sections", "-fdata-sections", "-DF_CPU=16000000UL"),
+        ("-Wl,--gc-sections",),
+        32768, 2048,
+    ),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One net by one system on one chip.
+
+    Attributes:
+        flash, ram: bytes that the linked image has more than one with an empty inference: code, constants, library
+            functions; and data with bss. Without the stack.
+        stack: deepest, in bytes.
+        least, most: instructions or cycles over the vectors.
+        max_error: largest difference from the exact outputs.
+    """
+
+    flash: int
+    ram: int
+    stack: int
+    least: int
+    most: int
+    max_error: float
+
+
+def _run(command: list[str], what: str) -> str:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS)
+    except subprocess.TimeoutExpired as problem:
+        raise DidNotRun(f"{what} took over {SECONDS} s") from problem
+    if done.returncode:
+        lines = (done.stderr or done.stdout).strip().splitlines()
+        if any("overflowed" in line or "not within region" in line for line in lines):
+            raise DidNotRun("does not fit into the chip")
+        found = next((line for line in lines if "error" in line), lines[0] if lines else f"exit code {done.returncode}")
+        raise DidNotRun(f"{what}: {found}")
+    return done.stdout
+
+
+def _literals(values: npt.NDArray[Any], c_type: str) -> str:
+    rows = (
+        "{" + ", ".join(f"{float(v).hex()}f" if c_type == "float" else str(int(v)) for v in row) + "}" for row in values
+    )
+    return ",\n    ".join(rows)
+
+
+def _write(folder: Path, net: Net, sources: Sources) -> None:
+    rom = "#include <avr/pgmspace.h>\n#define VECTORS_ROM PROGMEM\n"
+    (folder / "types.h").write_text(
+        f"typedef {sources.input} bench_input;\ntypedef {sources.output} bench_output;\n"
+        f"#define BENCH_INPUTS {len(net.network.inputs)}\n#define BENCH_OUTPUTS {len(net.network.outputs)}\n"
+        f"#define BENCH_VECTORS {len(net.inputs)}\n"
+    )
+    (folder / "vectors.h").write_text(
+        f"#ifdef __AVR__\n{rom}#else\n#define VECTORS_ROM\n#endif\n"
+        "static const bench_input vectors[BENCH_VECTORS][BENCH_INPUTS] VECTORS_ROM = {\n    "
+        f"{_literals(sources.encode(net.inputs), sources.input)}\n}};\n"
+    )
+    for name, text in sources.files.items():
+        (folder / name).write_text(text)
+    (folder / "adapter.c").write_text(sources.adapter)
+
+
+def _sizes(target: Target, image: Path) -> tuple[int, int]:
+    printed = _run([f"{target.prefix}size", str(image)], "the size")
+    text, data, bss = (int(n) for n in printed.splitlines()[1].split()[:3])
+    return text + data, data + bss
+
+
+def _link(target: Target, folder: Path, sources: list[Path], flags: tuple[str, ...], output: Path) -> None:
+    common = [f"{target.prefix}gcc", *target.flags, *flags, f"-I{folder}", f"-I{HERE}"]
+    own = [HERE / "main.c", HERE / f"port_{target.name}.c"]
+    _run([*common, *map(str, [*own, *sources]), *target.link, "-lm", "-o", str(output)], "compiling")
+
+
+def _execute(target: Target, folder: Path, image: Path) -> list[tuple[str, int]]:
+    """What the program printed: kind of line, number."""
+    if target.name == "arm":
+        command = ["qemu-system-arm", "-M", "mps2-an386", "-nographic", "-monitor", "none", "-serial", "none",
+                   "-icount", "shift=10", "-semihosting-config", "enable=on,target=native",
+                   "-kernel", str(image)]  # fmt: skip
+        base = 16
+    else:
+        runner = folder / "avr_runner"
+        _run(["cc", "-O2", str(HERE / "avr_runner.c"), "-lsimavr", "-lelf", "-o", str(runner)], "the runner")
+        command, base = [str(runner), str(image)], 10
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS)
+    except subprocess.TimeoutExpired as problem:
+        raise DidNotRun(f"did not end within {SECONDS} s") from problem
+    lines = re.findall(r"^([ntsbef]) ?([0-9a-f]+)$", done.stdout + "\n" + done.stderr, re.MULTILINE)
+    found = [(kind, int(number, base)) for kind, number in lines]
+    if not found or found[-1][0] != "e":
+        raise DidNotRun(f"crashed in the emulator after {sum(kind == 't' for kind, _ in found)} inferences")
+    return found
+
+
+def measure(target: Target, net: Net, sources: Sources, folder: Path) -> Measured:
+    """Compile, run, and read the figures. Raises DidNotRun."""
+    _write(folder, net, sources)
+    (folder / "nothing.c").write_text(
+        '#include "bench.h"\nvoid bench_prepare(void) {}\n'
+        "void bench_infer(const bench_input *x, bench_output *y)\n{\n    (void)x;\n    (void)y;\n}\n"
+    )
+    image, bare = folder / "image.elf", folder / "bare.elf"
+    generated = [folder / name for name in sources.files if name.endswith(".c")]
+    _link(target, folder, [*generated, folder / "adapter.c"], sources.flags, image)
+    _link(target, folder, [folder / "nothing.c"], (), bare)
+    flash, ram = _sizes(target, image)
+    if flash > target.flash or ram > target.ram:
+        raise DidNotRun(f"does not fit into the chip: {flash} bytes of flash, {ram} of RAM")
+    empty_flash, empty_ram = _sizes(target, bare)
+    found = _execute(target, folder, image)
+    per_unit = TICKS_PER_INSTRUCTION if target.name == "arm" else 1.0
+    counts = [number / per_unit for kind, number in found if kind == "t"]
+    stacks = [number for kind, number in found if kind == "s"]
+    if target.name == "arm":
+        known = next(number for kind, number in found if kind == "n") / per_unit
+        if abs(known - 1000) > 0.1:
+            raise RuntimeError(f"QEMU counted {known} instructions where there are 1000; is -icount in force?")
+    else:  # the first pair of marks has nothing between them
+        counts, stacks = [count - counts[0] for count in counts[1:]], stacks[1:]
+    raw = bytes(number for kind, number in found if kind == "b")
+    values = np.frombuffer(raw, _DTYPES[sources.output]).reshape(len(net.inputs), -1)
+    difference = np.abs(sources.decode(values) - net.outputs)
+    worst = float(difference.max()) if np.isfinite(difference).all() else float("nan")
+    return Measured(flash - empty_flash, ram - empty_ram, max(stacks), round(min(counts)), round(max(counts)), worst)
