@@ -1,4 +1,4 @@
-"""A feed-forward network as plain data: what every way in becomes (checkpoint, ONNX), and every way out is made of.
+"""A feed-forward network as plain data: what every way in (checkpoint, ONNX) becomes, and every way out is made of.
 
 A network is a chain of layers on one vector. What a policy brings beside its matrices (sensor scaling, normaliser,
 action limits) is a layer of its own here, so that an exporter may fold it into its neighbour, and says so when it does.
