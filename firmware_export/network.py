@@ -116,11 +116,12 @@ class Network:
         """The exact answer, in float64: (batch, inputs) -> (batch, outputs)."""
         values: F64 = np.atleast_2d(np.asarray(x, np.float64))
         for layer in self.layers:
-            values = _apply(layer, values)
+            values = apply(layer, values)
         return values
 
 
-def _apply(layer: Layer, x: F64) -> F64:
+def apply(layer: Layer, x: F64) -> F64:
+    """One layer in float64, (batch, width before) -> (batch, width after)."""
     if isinstance(layer, Dense):
         y: F64 = x @ layer.weight.astype(np.float64).T + layer.bias
     elif isinstance(layer, Scale):

@@ -28,6 +28,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from firmware_export.float_c import render_network_c
+
 from .nets import Net
 
 Array = npt.NDArray[Any]
@@ -56,6 +58,17 @@ class Sources:
     encode: Callable[[Array], Array] = _as_float32
     decode: Callable[[Array], Array] = _as_float64
     flags: tuple[str, ...] = field(default=())
+
+
+def float32_sources(net: Net, target: str) -> Sources:
+    """Ours, float32."""
+    return Sources(
+        files=render_network_c(net.network, "network"),
+        adapter='#include "bench.h"\n#include "network.h"\nstatic float work[NETWORK_WORK];\n'
+        "void bench_prepare(void) {}\n"
+        "void bench_infer(const bench_input *x, bench_output *y)\n{\n    network_run(x, y, work);\n}\n",
+        flags=EXACT,
+    )
 
 
 def emlearn_sources(net: Net, target: str) -> Sources:
@@ -105,8 +118,12 @@ def m2cgen_sources(net: Net, target: str) -> Sources:
     )
 
 
+#: One rounding an operation, which makes results the same bits everywhere.
+EXACT = ("-std=c99", "-ffp-contract=off")
+
 #: Name in the table -> what makes its sources.
 SYSTEMS: dict[str, Callable[[Net, str], Sources]] = {
+    "float32": float32_sources,
     "emlearn": emlearn_sources,
     "m2cgen": m2cgen_sources,
 }

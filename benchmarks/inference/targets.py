@@ -149,21 +149,24 @@ def _execute(target: Target, folder: Path, image: Path) -> list[tuple[str, int]]
     return found
 
 
-def measure(target: Target, net: Net, sources: Sources, folder: Path) -> Measured:
-    """Compile, run, and read the figures. Raises DidNotRun."""
+@dataclass(frozen=True, eq=False)
+class Run:
+    """What the inferences of one image gave: outputs as integers or float32 (vectors, outputs), counts, stacks."""
+
+    outputs: npt.NDArray[Any]
+    counts: list[float]
+    stacks: list[int]
+
+
+def run_image(target: Target, net: Net, sources: Sources, folder: Path) -> tuple[Run, Path]:
+    """Compile, link and run; the image as well. Raises DidNotRun."""
     _write(folder, net, sources)
-    (folder / "nothing.c").write_text(
-        '#include "bench.h"\nvoid bench_prepare(void) {}\n'
-        "void bench_infer(const bench_input *x, bench_output *y)\n{\n    (void)x;\n    (void)y;\n}\n"
-    )
-    image, bare = folder / "image.elf", folder / "bare.elf"
+    image = folder / "image.elf"
     generated = [folder / name for name in sources.files if name.endswith(".c")]
     _link(target, folder, [*generated, folder / "adapter.c"], sources.flags, image)
-    _link(target, folder, [folder / "nothing.c"], (), bare)
     flash, ram = _sizes(target, image)
     if flash > target.flash or ram > target.ram:
         raise DidNotRun(f"does not fit into the chip: {flash} bytes of flash, {ram} of RAM")
-    empty_flash, empty_ram = _sizes(target, bare)
     found = _execute(target, folder, image)
     per_unit = TICKS_PER_INSTRUCTION if target.name == "arm" else 1.0
     counts = [number / per_unit for kind, number in found if kind == "t"]
@@ -175,7 +178,26 @@ def measure(target: Target, net: Net, sources: Sources, folder: Path) -> Measure
     else:  # the first pair of marks has nothing between them
         counts, stacks = [count - counts[0] for count in counts[1:]], stacks[1:]
     raw = bytes(number for kind, number in found if kind == "b")
-    values = np.frombuffer(raw, _DTYPES[sources.output]).reshape(len(net.inputs), -1)
-    difference = np.abs(sources.decode(values) - net.outputs)
+    return Run(np.frombuffer(raw, _DTYPES[sources.output]).reshape(len(net.inputs), -1), counts, stacks), image
+
+
+def measure(target: Target, net: Net, sources: Sources, folder: Path) -> Measured:
+    """Compile, run, and read the figures. Raises DidNotRun."""
+    run, image = run_image(target, net, sources, folder)
+    (folder / "nothing.c").write_text(
+        '#include "bench.h"\nvoid bench_prepare(void) {}\n'
+        "void bench_infer(const bench_input *x, bench_output *y)\n{\n    (void)x;\n    (void)y;\n}\n"
+    )
+    _link(target, folder, [folder / "nothing.c"], (), folder / "bare.elf")
+    flash, ram = _sizes(target, image)
+    empty_flash, empty_ram = _sizes(target, folder / "bare.elf")
+    difference = np.abs(sources.decode(run.outputs) - net.outputs)
     worst = float(difference.max()) if np.isfinite(difference).all() else float("nan")
-    return Measured(flash - empty_flash, ram - empty_ram, max(stacks), round(min(counts)), round(max(counts)), worst)
+    return Measured(
+        flash - empty_flash,
+        ram - empty_ram,
+        max(run.stacks),
+        round(min(run.counts)),
+        round(max(run.counts)),
+        worst,
+    )
