@@ -64,7 +64,7 @@ class ExportReport:
         }
 
 
-def _stage(folder: Path) -> Path:
+def stage_in(folder: Path) -> Path:
     """A temporary folder inside `folder`: on the same file system, so that files can be moved out of it by renaming."""
     try:
         return Path(tempfile.mkdtemp(prefix=".export-", dir=folder))
@@ -74,7 +74,7 @@ def _stage(folder: Path) -> Path:
         ) from problem
 
 
-def _publish(stage: Path, folder: Path, names: Sequence[str]) -> None:
+def publish(stage: Path, folder: Path, names: Sequence[str]) -> None:
     """Move the verified files in, one atomic rename each."""
     for name in names:
         try:
@@ -111,7 +111,7 @@ def export_policy(
     if unknown or not wanted:
         raise ExportError(f"formats are {list(wanted)}; choose from: {', '.join(FORMATS)}.")
     folder = make_folder(Path(folder), error=ExportError)
-    stage = _stage(folder)
+    stage = stage_in(folder)
     try:
         names: list[str] = []
         if "onnx" in wanted:
@@ -120,7 +120,7 @@ def export_policy(
             names += [path.name for path in write_policy_c(policy, spec, stage)]
         report = verify_export(policy, spec, stage, samples=samples, formats=wanted)
         contents = {name: (stage / name).read_bytes() for name in names}
-        _publish(stage, folder, names)
+        publish(stage, folder, names)
     finally:
         shutil.rmtree(stage, ignore_errors=True)
     files = tuple(ExportedFile(folder / n, len(data), hashlib.sha256(data).hexdigest()) for n, data in contents.items())

@@ -30,6 +30,12 @@ DEFAULT_VECTORS = 16
 #: Rows side by side, largest first: eight sums, eight products and an input fit the registers of a Cortex-M4F.
 BLOCKS = (8, 4, 2, 1)
 
+#: Headers of the C library, which a file of the same name would hide.
+_LIBRARY = {
+    "assert", "complex", "ctype", "errno", "fenv", "float", "inttypes", "iso646", "limits", "locale", "math",
+    "setjmp", "signal", "stdalign", "stdarg", "stdatomic", "stdbool", "stddef", "stdint", "stdio", "stdlib",
+    "stdnoreturn", "string", "tgmath", "threads", "time", "uchar", "wchar", "wctype",
+}  # fmt: skip
 _FUNCTIONS = {"tanh": "tanh_of", "sigmoid": "sigmoid_of", "elu": "elu_of", "softsign": "softsign_of"}
 
 
@@ -48,6 +54,8 @@ def check_name(name: str) -> str:
     """`name` if it can begin the names of C functions; else ExportError."""
     if not re.fullmatch(r"[a-z][a-z0-9_]{0,40}", name):
         raise ExportError(f"the name {name!r} cannot begin a C function; use small letters, digits and _.")
+    if name in _LIBRARY:
+        raise ExportError(f"the name {name!r} is that of a header of the C library, which {name}.h would hide.")
     return name
 
 
@@ -223,7 +231,7 @@ def render_network_c(
         "NAME": name.upper(),
         "origin": origin,
         "notes": list(notes),
-        "shape": "-".join(str(w) for w, _ in groupby(network.widths)),
+        "shape": network.describe(),
         "layers_are": [f"{describe(layer)}" for layer in network.layers],
         "inputs": network.inputs,
         "outputs": network.outputs,

@@ -107,6 +107,11 @@ class Network:
             widths.append(gives)
         return tuple(widths)
 
+    def describe(self) -> str:
+        """The widths, repeated ones left out: 17-64-64-6 for three matrices and what is between them."""
+        matrices = [layer.weight.shape[0] for layer in self.layers if isinstance(layer, Dense)]
+        return "-".join(map(str, (len(self.inputs), *matrices)))
+
     @property
     def products(self) -> int:
         """Multiply-accumulates of one forward pass, those of the dense layers."""

@@ -1,4 +1,4 @@
-"""policy.onnx: one policy as an ONNX graph, the only file that imports onnx.
+"""policy.onnx: one policy as an ONNX graph. The way in is onnx_reader.py.
 
     sensors [batch, n_observed] float32, SI  ->  actuators [batch, n_actuators] float32, SI
 

@@ -49,21 +49,70 @@ def export_files(policy: Policy, spec: RobotSpec, folder: Path, formats: tuple[s
     return importlib.import_module("firmware_export.export").export_policy(policy, spec, folder, formats, samples)
 
 
+def _export_onnx(model: Path, folder: Path | None, name: str | None, output: str | None, samples: int) -> Any:
+    """firmware_export.export_network.export_network, with its report."""
+    own_package("firmware_export")
+    target = folder or model.parent / f"{model.stem}-c"
+    with err.status("exporting and comparing"):
+        return importlib.import_module("firmware_export.export_network").export_network(
+            model, target, name, output, samples
+        )
+
+
+def _show(title: str, report: Any, as_json: bool) -> None:
+    if as_json:
+        print_json(report.to_json())
+        return
+    table = Table(title=title)
+    table.add_column("file")
+    table.add_column("bytes", justify="right")
+    for file in report.files:
+        table.add_row(str(file.path), str(file.size))
+    out.print(table)
+    for line in report.verify.lines():
+        out.print(line, highlight=False)
+
+
+def _only_for(kind: str, **given: Any) -> None:
+    """Raise ConfigError where an option is given that means nothing here."""
+    named = [f"--{name.replace('_', '-')}" for name, value in given.items() if value]
+    if named:
+        raise ConfigError(f"{named[0]} is for {kind} only; leave it out.")
+
+
 @guarded
 def export(
-    run: Annotated[Path, typer.Argument(help="Run folder.")],
+    run: Annotated[Path, typer.Argument(help="Run folder, or an .onnx file from elsewhere.")],
     session: Annotated[str | None, typer.Option(help="Adaptation session whose policy to export.")] = None,
     meta: Annotated[bool, typer.Option("--meta", help="The meta-policy, as trained, instead.")] = False,
     robot: Annotated[str | None, typer.Option(help="Robot file, where it is not one that ships.")] = None,
     out_folder: Annotated[Path | None, typer.Option("--out", help="Where to; default RUN/export.")] = None,
-    formats: Annotated[str, typer.Option(help="onnx, c, or both with a comma.")] = "onnx,c",
+    formats: Annotated[str | None, typer.Option(help="onnx, c, or both with a comma (the default).")] = None,
+    only_c: Annotated[bool, typer.Option("--c", help="C alone: --formats c.")] = False,
     samples: Annotated[int, typer.Option(help="Random observations to compare on.", min=1)] = 10_000,
+    name: Annotated[str | None, typer.Option(help="Of an .onnx file's C: files and functions.")] = None,
+    output: Annotated[str | None, typer.Option(help="Of an .onnx file with several outputs: which one.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Export a policy as ONNX and C; numpy, onnxruntime and the compiled C are compared before any file is placed.
 
+    An .onnx file of any feed-forward network (PyTorch, Stable-Baselines3, scikit-learn) becomes C.
+
     Example: esmaml export runs/first --session robot --formats onnx,c
+
+    Example: esmaml export actor.onnx --c --out firmware/
     """
+    if only_c and formats not in (None, "c"):
+        raise ConfigError("--c and --formats say different things; give one of them.")
+    wanted = formats or ("c" if only_c else "onnx,c")
+    if run.suffix == ".onnx" and not run.is_dir():
+        _only_for("run folders", session=session, meta=meta, robot=robot)
+        if formats not in (None, "c"):
+            raise ConfigError(f"--formats {formats}: an .onnx file becomes C; leave --formats out.")
+        report = _export_onnx(run, out_folder, name, output, samples)
+        _show(f"{report.shape}, network {report.network_hash}", report, as_json)
+        return
+    _only_for(".onnx files", name=name, output=output)
     policy, name, spec_hash = stored_policy(run, _choose_session(run, session, meta))
     spec, _ = robot_of(run, robot)
     if spec.spec_hash != spec_hash:
@@ -73,15 +122,5 @@ def export(
         )
     folder = out_folder or run / "export"
     with err.status("exporting and comparing"):
-        report = export_files(policy, spec, folder, tuple(f.strip() for f in formats.split(",")), samples)
-    if as_json:
-        print_json(report.to_json())
-        return
-    table = Table(title=f"{policy.spec.describe()}, policy {policy.policy_hash}")
-    table.add_column("file")
-    table.add_column("bytes", justify="right")
-    for file in report.files:
-        table.add_row(str(file.path), str(file.size))
-    out.print(table)
-    for line in report.verify.lines():
-        out.print(line, highlight=False)
+        report = export_files(policy, spec, folder, tuple(f.strip() for f in wanted.split(",")), samples)
+    _show(f"{policy.spec.describe()}, policy {policy.policy_hash}", report, as_json)
