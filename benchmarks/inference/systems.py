@@ -11,6 +11,7 @@ Sources:
     output
     encode     float32 inputs (vectors, n) -> integers of that type; not needed for float
     decode     integers (vectors, n) -> float64 outputs; not needed for float
+    expected   exact outputs of the net -> what this system should give, where it limits them, say
 
 A system that cannot take a net raises Refused with its own words; the row then says so.
 """
@@ -28,7 +29,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from esmaml_robot.policy import Normaliser, Policy, PolicySpec
+from esmaml_robot.robot_spec import RobotSpec
+from firmware_export.build import RUNTIME
 from firmware_export.float_c import render_network_c
+from firmware_export.network import Dense
+from firmware_export.policy_c import render_policy_c
 
 from .nets import Net
 
@@ -57,6 +63,7 @@ class Sources:
     output: str = "float"
     encode: Callable[[Array], Array] = _as_float32
     decode: Callable[[Array], Array] = _as_float64
+    expected: Callable[[Array], Array] = _as_float64
     flags: tuple[str, ...] = field(default=())
 
 
@@ -68,6 +75,49 @@ def float32_sources(net: Net, target: str) -> Sources:
         "void bench_prepare(void) {}\n"
         "void bench_infer(const bench_input *x, bench_output *y)\n{\n    network_run(x, y, work);\n}\n",
         flags=EXACT,
+    )
+
+
+def _robot(net: Net) -> RobotSpec:
+    """A robot with as many sensors and actuators as the net has inputs and outputs, all from -1 to 1."""
+    part = {"unit": "1", "counts": [-1000, 1000], "scale": 0.001, "range": [-1, 1]}
+    sensors = [part | {"name": n, "source": f"s.{n}", "observed": True} for n in net.network.inputs]
+    actuators = [
+        part | {"name": n, "sink": f"a.{n}", "rate_limit": 1000, "hold": "last", "safe": 0} for n in net.network.outputs
+    ]
+    return RobotSpec.model_validate(
+        {
+            "format": 1, "name": "bench", "control_rate_hz": 100, "physics_rate_hz": 100,
+            "episode": {"steps": 10, "reset": "self"}, "watchdog": {"hold_ms": 20, "release_ms": 40},
+            "sensors": sensors, "actuators": actuators, "reward": {"terms": [{"kind": "constant", "weight": 1.0}]},
+        }
+    )  # fmt: skip
+
+
+def policy_sources(net: Net, target: str) -> Sources:
+    """Ours, float32, as in the firmware: theta is an argument and can be exchanged. Outputs are clipped to [-1, 1]."""
+    dense = [layer for layer in net.network.layers if isinstance(layer, Dense)]
+    theta = np.concatenate([part for layer in dense for part in (layer.weight.ravel(), layer.bias)])
+    n_in, n_out = len(net.network.inputs), len(net.network.outputs)
+    layout = PolicySpec(inputs=n_in, outputs=n_out, hidden=tuple(len(layer.bias) for layer in dense[:-1]))
+    policy = Policy(layout, theta, Normaliser.identity(n_in))
+    parameters = "parameters" if target == "avr" else "policy_parameters"
+    copy = (
+        "static float parameters[POLICY_PARAMETERS];\nvoid bench_prepare(void)\n{\n    int i;\n"
+        "    for (i = 0; i < POLICY_PARAMETERS; i++) {\n"
+        "        parameters[i] = rom_f32(&policy_parameters[i]);\n    }\n}\n"
+        if target == "avr"
+        else "void bench_prepare(void) {}\n"
+    )
+    if target == "avr" and 4 * theta.size > 1536:
+        raise Refused("parameters that can be exchanged do not fit into the chip's RAM")
+    return Sources(
+        files=render_policy_c(policy, _robot(net), 8),
+        adapter=f'#include "bench.h"\n#include "policy.h"\n#include "rom.h"\n{copy}'
+        "void bench_infer(const bench_input *x, bench_output *y)\n{\n    struct policy_state state = {0};\n"
+        f"    policy_forward({parameters}, &state, x, y);\n}}\n",
+        expected=lambda outputs: np.clip(outputs, -1, 1),
+        flags=(*EXACT, "-DESMAML_FIRMWARE", f"-I{RUNTIME}"),
     )
 
 
@@ -124,6 +174,7 @@ EXACT = ("-std=c99", "-ffp-contract=off")
 #: Name in the table -> what makes its sources.
 SYSTEMS: dict[str, Callable[[Net, str], Sources]] = {
     "float32": float32_sources,
+    "policy.c": policy_sources,
     "emlearn": emlearn_sources,
     "m2cgen": m2cgen_sources,
 }

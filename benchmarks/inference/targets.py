@@ -191,7 +191,7 @@ def measure(target: Target, net: Net, sources: Sources, folder: Path) -> Measure
     _link(target, folder, [folder / "nothing.c"], (), folder / "bare.elf")
     flash, ram = _sizes(target, image)
     empty_flash, empty_ram = _sizes(target, folder / "bare.elf")
-    difference = np.abs(sources.decode(run.outputs) - net.outputs)
+    difference = np.abs(sources.decode(run.outputs) - sources.expected(net.outputs))
     worst = float(difference.max()) if np.isfinite(difference).all() else float("nan")
     return Measured(
         flash - empty_flash,

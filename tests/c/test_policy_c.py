@@ -15,12 +15,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.inference.nets import Net
+from benchmarks.inference.systems import EXACT, Sources
+from benchmarks.inference.targets import TARGETS, run_image
 from esmaml_robot import directions
 from esmaml_robot.errors import ExportError
 from esmaml_robot.policy import Normaliser, Policy, PolicyBatch, PolicySpec, initial_theta
 from esmaml_robot.robot_spec import RobotSpec, load_robot
+from firmware_export.build import RUNTIME
 from firmware_export.compiler import FLOAT_FLAGS, STRICT_FLAGS, compile_c
-from firmware_export.policy_c import write_policy_c
+from firmware_export.network import Dense, Network
+from firmware_export.policy_c import render_policy_c, write_policy_c
 from firmware_export.reference import random_memory, random_sensors, reference_of
 
 FLOAT_P = ctypes.POINTER(ctypes.c_float)
@@ -82,6 +87,12 @@ def make_policy(robot, hidden, normalise, scale=1.0, **kind):
         u = directions.uniforms(3, 2 * n)
         normaliser = Normaliser((u[:n] - 0.5).astype(np.float32), (0.5 + 40 * u[n:]).astype(np.float32))
     return Policy(layout, theta, normaliser), spec
+
+
+def vectors_net(x, inputs, outputs):
+    """Inputs for the benchmark's chips; the network itself is not asked."""
+    zeros = Dense(np.zeros((len(outputs), len(inputs)), np.float32), np.zeros(len(outputs), np.float32))
+    return Net("vectors", Network(tuple(inputs), (zeros,), tuple(outputs)), None, x, np.zeros((len(x), len(outputs))))
 
 
 class Compiled:
@@ -394,6 +405,59 @@ def test_header_serves_cpp_and_needs_no_libm(kind, tmp_path):
     symbols = subprocess.run(["nm", "-u", "policy.o"], cwd=tmp_path, capture_output=True, text=True, timeout=60).stdout
     outside = {line.split()[-1] for line in symbols.splitlines()} - {"__stack_chk_fail", "_GLOBAL_OFFSET_TABLE_"}
     assert not outside
+
+
+@pytest.mark.parametrize("target", TARGETS, ids=lambda t: t.name)
+@pytest.mark.parametrize("kind", [{}, KINDS[-2]], ids=["dense", KIND_NAMES[-2]])
+def test_chips_give_the_bits_of_numpy(kind, target, tmp_path):
+    # 3-16-9-4: rows and inputs that do and do not come in fours
+    policy, spec = make_policy("arm", (16, 9), True, scale=0.4, **kind)
+    x = observations_of(3)[980:1040]
+    x = x[np.isfinite(x).all(axis=1)]
+    names = [list(map(str, range(n))) for n in (3, 4)]
+    adapter = (
+        '#include "bench.h"\n#include "policy.h"\n#include "rom.h"\nstatic float parameters[POLICY_PARAMETERS];\n'
+        "void bench_prepare(void)\n{\n    int i;\n    for (i = 0; i < POLICY_PARAMETERS; i++) {\n"
+        "        parameters[i] = rom_f32(&policy_parameters[i]);\n    }\n}\n"
+        "void bench_infer(const bench_input *x, bench_output *y)\n{\n    struct policy_state state;\n"
+        "    policy_reset(&state);\n    policy_forward(parameters, &state, x, y);\n}\n"
+    )
+    flags = (*EXACT, "-DESMAML_FIRMWARE", f"-I{RUNTIME}", *STRICT_FLAGS)
+    sources = Sources(render_policy_c(policy, spec, 8), adapter, flags=flags)
+    run, _ = run_image(target, vectors_net(x, *names), sources, tmp_path)
+    assert run.outputs.tobytes() == policy.act(x).tobytes()
+
+
+M4F = ["-mcpu=cortex-m4", "-mthumb", "-mfpu=fpv4-sp-d16"]
+CROSS = {
+    "cortex-m4f": ["arm-none-eabi-gcc", *M4F, "-mfloat-abi=hard", "-O2"],
+    "cortex-m4f-O0": ["arm-none-eabi-gcc", *M4F, "-mfloat-abi=softfp", "-O0"],
+    "cortex-m0": ["arm-none-eabi-gcc", "-mcpu=cortex-m0", "-mthumb", "-Os"],
+    "avr": ["avr-gcc", "-mmcu=atmega328p", "-Os"],
+    "clang": ["clang", "-O2"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("compiler", CROSS)
+@pytest.mark.parametrize("kind", [{}, *KINDS[:3], KINDS[-2]], ids=["dense", *KIND_NAMES[:3], KIND_NAMES[-2]])
+def test_no_cross_compiler_warns(kind, compiler, tmp_path):
+    write_policy_c(*make_policy("arm", (9, 4), True, **kind), tmp_path)
+    assert shutil.which(CROSS[compiler][0]), f"{CROSS[compiler][0]} is missing; see scripts/packages"
+    warnings = [
+        "-std=c99",
+        "-Wall",
+        "-Wextra",
+        "-Wpedantic",
+        "-Wconversion",
+        "-Wdouble-promotion",
+        "-Wshadow",
+        "-Werror",
+    ]
+    done = subprocess.run(
+        [*CROSS[compiler], *warnings, "-c", "policy.c", "-o", "policy.o"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
 
 
 def test_fast_math_is_refused(tmp_path):
