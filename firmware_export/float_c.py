@@ -124,13 +124,13 @@ def _lines(plan: _Plan, number: int, layer: Layer) -> list[str]:
         else:
             plan.needs[layer.kind] = True
             plan.needs["expm1"] |= layer.kind != "softsign"
-            argument = f", {_alpha(layer)}" if layer.kind == "elu" else ""
+            argument = f", {_alpha(layer, 2)}" if layer.kind == "elu" else ""
             out.append(f"v = {_FUNCTIONS[layer.kind]}(v{argument});")
     return out
 
 
-def _alpha(layer: Activation) -> str:
-    return float_literal(np.float32(layer.alpha), f"alpha of {layer.kind}")
+def _alpha(layer: Activation, times: int = 1) -> str:
+    return float_literal(np.float32(times) * np.float32(layer.alpha), f"alpha of {layer.kind}")
 
 
 def describe(layer: Layer) -> str:
@@ -219,8 +219,8 @@ def render_network_c(
         raise ExportError(f"an output is not finite for the inputs {x[row].tolist()}: a sum overflows float32.")
     constants = {
         "polynomial": [float_literal(np.float32(c), "polynomial") for c in functions.POLYNOMIAL],
-        "inverse_ln2": float_literal(functions.INVERSE_LN2, "1 / ln 2"),
-        "ln2": float_literal(functions.LN2, "ln 2"),
+        "two_over_ln2": float_literal(functions.TWO_OVER_LN2, "2 / ln 2"),
+        "half_ln2": float_literal(functions.HALF_LN2, "ln(2) / 2"),
         "round": float_literal(functions.ROUND, "rounding constant"),
         "tanh_limit_bits": f"0x{np.float32(functions.TANH_LIMIT).view(np.uint32):08X}",
         "lowest": float_literal(functions.LOWEST, "lowest exponent"),

@@ -1,9 +1,9 @@
 """tanh, sigmoid, elu and softsign of exported networks in float32: the same bits in numpy, on a Cortex-M and on an AVR.
 
-One rounding an operation, and additions, products and divisions alone. All of them but softsign rest on expm1(y) =
-e^y - 1, which keeps its digits near zero:
+One rounding an operation, and additions, products and divisions alone. All of them but softsign rest on one function,
+(e^2h - 1) / 2, which keeps its digits near zero; with it tanh(h) is E / (E + 1), and no argument has to be doubled:
 
-    n = the integer next to y / ln 2,  r = y - n ln 2,  q = expm1(r) by a polynomial,  expm1(y) = 2^n q + (2^n - 1)
+    n = the integer next to 2h / ln 2,  r = h - n ln(2)/2,  q = (e^2r - 1) / 2 by a polynomial,  E = 2^n q + (2^n - 1)/2
 
 n is found by adding 1.5 * 2^23, where float32 has no digits behind the point, and 2^n is made of its bits.
 
@@ -25,22 +25,22 @@ F32 = npt.NDArray[np.float32]
 
 _f = np.float32
 
-#: expm1(r) = r + r^2 (C[0] + C[1] r + ...) on |r| <= ln(2) / 2: a fit of the relative error, 1.4e-8 before rounding.
-POLYNOMIAL = (0.4999999701976776, 0.1666654646396637, 0.04166743531823158, 0.00836626160889864, 0.0013870656257495284)
-INVERSE_LN2 = float(_f(1.4426950408889634))
-LN2 = float(_f(0.6931471805599453))
+#: (e^2r - 1) / 2 = r + r^2 (C[0] + C[1] r + ...) on |r| <= ln(2) / 4, relative error 1.4e-8 before rounding.
+POLYNOMIAL = (0.9999999403953552, 0.6666618585586548, 0.33333948254585266, 0.1338601857423782, 0.04438610002398491)
+TWO_OVER_LN2 = float(_f(2.8853900817779268))
+HALF_LN2 = float(_f(0.34657359027997264))
 ROUND = 12582912.0  # 1.5 * 2^23
-#: Where the functions have reached their limits in float32; no exponent leaves its range before.
-TANH_LIMIT, LOWEST, HIGHEST = 9.5, -18.0, 87.0
+#: Where the functions have reached their limits in float32; no exponent leaves its range before. Of h.
+TANH_LIMIT, LOWEST, HIGHEST = 9.5, -9.0, 43.5
 
 
-def expm1(y: F32) -> F32:
-    """e^y - 1 for y in [LOWEST, HIGHEST]; NaN stays NaN."""
-    z = y * _f(INVERSE_LN2)
+def half_expm1(h: F32) -> F32:
+    """(e^2h - 1) / 2 for h in [LOWEST, HIGHEST]; NaN stays NaN."""
+    z = h * _f(TWO_OVER_LN2)
     z = z + _f(ROUND)
     n = z - _f(ROUND)
-    r = n * _f(LN2)
-    r = y - r
+    r = n * _f(HALF_LN2)
+    r = h - r
     q = r * _f(POLYNOMIAL[-1])
     for c in POLYNOMIAL[-2:0:-1]:
         q = q + _f(c)
@@ -49,9 +49,11 @@ def expm1(y: F32) -> F32:
     q = q * r
     q = q * r
     q = q + r
-    power: F32 = ((z.view(np.uint32) << np.uint32(23)) + np.uint32(0x3F800000)).view(np.float32)
+    exponent = z.view(np.uint32) << np.uint32(23)
+    power: F32 = (exponent + np.uint32(0x3F800000)).view(np.float32)
+    half: F32 = (exponent + np.uint32(0x3F000000)).view(np.float32)
     q = q * power
-    less: F32 = power - _f(1)
+    less: F32 = half - _f(0.5)
     return np.asarray(q + less, np.float32)
 
 
@@ -60,24 +62,25 @@ def _least(x: F32, limit: float) -> F32:
     return np.where(x > _f(limit), _f(limit), x)
 
 
+def _within(h: F32, high: float) -> F32:
+    return _least(np.where(h < _f(LOWEST), _f(LOWEST), h), high)
+
+
 def tanh(x: F32) -> F32:
     """Of any float32."""
-    a = _least(np.abs(x), TANH_LIMIT)
-    e = expm1(a + a)
-    return np.copysign(e / (e + _f(2)), x)
+    e = half_expm1(_least(np.abs(x), TANH_LIMIT))
+    return np.copysign(e / (e + _f(1)), x)
 
 
 def sigmoid(x: F32) -> F32:
     """Of any float32."""
-    y = -x
-    y = _least(np.where(y < _f(LOWEST), _f(LOWEST), y), HIGHEST)
-    return np.asarray(_f(1) / (expm1(y) + _f(2)), np.float32)
+    e = half_expm1(_within(x * _f(-0.5), HIGHEST))
+    return np.asarray(_f(0.5) / (e + _f(1)), np.float32)
 
 
 def elu(x: F32, alpha: np.float32) -> F32:
     """Of any float32: itself above zero, alpha (e^x - 1) below."""
-    y = _least(np.where(x < _f(LOWEST), _f(LOWEST), x), 0.0)
-    below = expm1(y) * alpha
+    below = half_expm1(_within(x * _f(0.5), 0.0)) * _f(2 * alpha)
     return np.where(x > 0, x, below)
 
 

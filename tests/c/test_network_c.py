@@ -120,9 +120,13 @@ def test_nan_comes_out_as_nan(tmp_path):
         assert np.isnan(Compiled(net, folder).run(np.full((1, len(net.inputs)), np.nan, np.float32))).all()
 
 
-@pytest.mark.parametrize("target", TARGETS, ids=lambda t: t.name)
+@pytest.mark.parametrize(
+    ("target", "flags"),
+    [(t, ()) for t in TARGETS] + [(TARGETS[0], ("-O0", "-DNETWORK_PLAIN_C")), (TARGETS[1], ("-O2", "-flto"))],
+    ids=["arm", "avr", "arm-plain", "avr-O2-lto"],
+)
 @pytest.mark.parametrize("name", ["linear", "all", "policy"])
-def test_chips_give_the_same_bits(name, target, tmp_path):
+def test_chips_give_the_same_bits(name, target, flags, tmp_path):
     net = NETS[name]
     x = inputs_of(net, 40)
     adapter = (
@@ -130,9 +134,54 @@ def test_chips_give_the_same_bits(name, target, tmp_path):
         "void bench_infer(const bench_input *x, bench_output *y)\n{\n    network_run(x, y, work);\n"
         "    if (network_selftest(work, 0) != 0) {\n        y[0] = 77.0f;\n    }\n}\n"
     )
-    sources = Sources(render_network_c(net, vectors=4), adapter, flags=EXACT)
+    sources = Sources(render_network_c(net, vectors=4), adapter, flags=(*EXACT, *flags))
     run, _ = run_image(target, Net(name, net, None, x, net.forward(x)), sources, tmp_path)
     assert run.outputs.tobytes() == forward32(net, x).tobytes()
+
+
+def products_and_sums(rng, rows, count):
+    """A matrix of one column, its bias, and inputs: what a multiply-accumulate can meet, cancellation most of all."""
+    bits = rng.integers(0, 2**32, rows, dtype=np.uint32)
+    weight = bits.view(np.float32)
+    weight = np.where(np.abs(weight) < 1e30, weight, np.float32(1.5)).astype(np.float32)  # for NaN as well
+    weight[: rows // 2] = (
+        rng.choice([1, -1], rows // 2) * rng.uniform(1, 2, rows // 2) * 2.0 ** rng.integers(-3, 3, rows // 2)
+    )
+    weight[:6] = [0, -0.0, 1, 1e-45, 2.0**-126, 2 - 2.0**-23]
+    x = rng.integers(0, 2**32, count, dtype=np.uint32).view(np.float32)
+    x = np.where(np.isfinite(x), x, np.float32(3)).astype(np.float32)
+    x[: 3 * count // 4] = rng.uniform(-4, 4, 3 * count // 4)
+    x[:8] = [0, -0.0, 1, -1, 2 - 2.0**-23, 1e-45, 3.4e38, 2.0**-126]
+    near = x[rng.integers(8, 3 * count // 4, rows)]
+    with np.errstate(all="ignore"):
+        bias = -weight * near
+    bias = np.where(np.abs(bias) < 1e30, bias, np.float32(-2)).astype(np.float32)
+    # from the exact opposite to some units beside it, and for a third something of another size
+    bias = (bias.view(np.uint32) + rng.integers(-2, 3, rows).astype(np.uint32)).view(np.float32)
+    third = rng.integers(0, rows, rows // 3)
+    bias[third] = bias[third] * (2.0 ** rng.integers(-30, 30, rows // 3)).astype(np.float32)
+    bias = np.where(np.abs(bias) < 1e30, bias, np.float32(0)).astype(np.float32)  # beside 0 lies NaN
+    return weight, bias, x
+
+
+@pytest.mark.parametrize("target", TARGETS, ids=lambda t: t.name)
+def test_multiply_accumulate_of_the_chips_rounds_as_ieee_does(target, tmp_path):
+    weight, bias, x = products_and_sums(np.random.default_rng(11), 180, 60)
+    names = tuple(f"y{i}" for i in range(len(bias)))
+    net = Network(("x",), (Dense(weight[:, None], bias),), names)
+    adapter = (
+        '#include "bench.h"\n#include "network.h"\nvoid bench_prepare(void) {}\n'
+        "void bench_infer(const bench_input *x, bench_output *y)\n{\n    network_run(x, y, y);\n}\n"
+    )
+    sources = Sources(render_network_c(net, vectors=1), adapter, flags=EXACT)
+    rows = x[:, None]
+    run, _ = run_image(target, Net("mac", net, None, rows, np.zeros((len(x), len(bias)))), sources, tmp_path)
+    expected = forward32(net, rows)
+    sound = ~np.isnan(expected)
+    assert sound.mean() > 0.99
+    assert np.isinf(expected).any()
+    assert (expected == 0).any()
+    assert (run.outputs[sound].view(np.uint32) == expected[sound].view(np.uint32)).all()
 
 
 def test_blocks_cover_all_rows_and_hold_all_weights():
@@ -166,6 +215,8 @@ COMPILERS = {
             "-std=c99", *HOST],
     "arm soft": ["arm-none-eabi-gcc", "-mcpu=cortex-m0", "-mthumb", "-Os", "-std=c99", *HOST],
     "avr": ["avr-gcc", "-mmcu=atmega328p", "-Os", "-std=c99", *HOST],
+    "avr -O2": ["avr-gcc", "-mmcu=atmega2560", "-O2", "-std=c99", *HOST],
+    "avr without mul": ["avr-gcc", "-mmcu=attiny85", "-Os", "-std=c99", *HOST],
 }  # fmt: skip
 
 
