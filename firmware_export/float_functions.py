@@ -8,7 +8,7 @@ One rounding an operation, and additions, products and divisions alone. All of t
 n is found by adding 1.5 * 2^23, where float32 has no digits behind the point, and 2^n is made of its bits.
 
 Largest differences from the true function over all float32 (`python -m benchmarks.float_functions`), in units of 2^-23,
-the spacing of float32 just above 1: tanh 0.75, sigmoid 1.0, elu 0.36 times alpha, softsign 0.63. NaN stays NaN, and
+the spacing of float32 just above 1: tanh 0.75, sigmoid 1.0, elu 0.36 times alpha, softsign 0.75. NaN stays NaN, and
 tanh and sigmoid never leave their range.
 
 Policies of this project have a tanh of their own (esmaml_robot/float32.py), whose bits training depends on.

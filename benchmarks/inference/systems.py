@@ -173,8 +173,8 @@ EXACT = ("-std=c99", "-ffp-contract=off")
 
 #: Name in the table -> what makes its sources.
 SYSTEMS: dict[str, Callable[[Net, str], Sources]] = {
-    "float32": float32_sources,
-    "policy.c": policy_sources,
+    "esmaml-float32": float32_sources,
+    "esmaml-policy.c": policy_sources,
     "emlearn": emlearn_sources,
     "m2cgen": m2cgen_sources,
 }

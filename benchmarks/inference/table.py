@@ -13,6 +13,10 @@ Rendered by `python -m benchmarks.inference`; the same figures as JSON are in `d
 `lin28x8`, one linear layer (224 products); `mlp8_32_4`, one hidden layer of 32 tanh (384 products); `mlp17_64_64_6`,
 two of 64 tanh (5568 products). Weights are a function of a seed.
 
+- **esmaml-float32** is what `esmaml export model.onnx` writes, weights frozen ([networks.md](networks.md));
+  **esmaml-policy.c** what the firmware runs, its parameters an argument that can be exchanged, outputs clipped to
+  [-1, 1] ([policies.md](policies.md)). Both are compiled with `-std=c99 -ffp-contract=off` and give the bits of numpy;
+  the others with the compiler's defaults, which let it fuse products and sums.
 - **instructions**: retired on a Cortex-M4F, exact, counted by QEMU (`-icount`); fewest and most over {vectors} vectors.
   They are not cycles: flash wait states and dependent operations come on top, and differ from chip to chip.
 - **cycles**: of an ATmega328P, exact, counted by simavr.
