@@ -28,7 +28,9 @@ SEED = 12345
 KERNELS = ("plain", "fast")
 #: Test vectors of a network in an image: an ATmega328P has 32 KB for all of them.
 VECTORS = 8
+#: Emulated ones; "host" is this machine, where both kernels are the same plain C.
 MACHINES = ("cortex_m4f", "atmega328p")
+_PORTS = {"cortex_m4f": "port_mps2", "atmega328p": "port_avr", "host": "port_host"}
 
 I16 = npt.NDArray[np.int16]
 U32 = npt.NDArray[np.uint32]
@@ -81,6 +83,8 @@ def _command(command: Sequence[str | Path], what: str, seconds: float) -> str:
 
 
 def _flags(machine: str) -> list[str]:
+    if machine == "host":
+        return ["cc", "-O2", *STRICT_FLAGS]
     if machine == "atmega328p":
         return ["avr-gcc", "-mmcu=atmega328p", "-Os", "-ffunction-sections", "-fdata-sections", *STRICT_FLAGS]
     return ["arm-none-eabi-gcc", *_MPS2.settings.compile.flags, *STRICT_FLAGS]
@@ -107,14 +111,13 @@ def build_image(
         lines.append(f"#define MOST_{what.upper()} {max(len(getattr(plan, what)) for plan in plans.values())}")
     lines += ["#define NETS(X) " + " ".join(f"X({net}, {net.upper()})" for net in nets), ""]
     (folder / "nets.h").write_text("\n".join(lines))
-    port = "port_avr" if machine == "atmega328p" else "port_mps2"
-    for source in ("main", port):
+    for source in ("main", _PORTS[machine]):
         objects.append(folder / f"{source}.o")
         strict = [f for f in flags if f != "-Wpedantic"]  # semihosting's registers
         _command([*strict, f"-I{folder}", f"-I{HERE}", "-c", HERE / f"{source}.c", "-o", objects[-1]], source, 120)
     image = folder / f"{machine}.elf"
     link = ["-Wl,--gc-sections"]
-    if machine != "atmega328p":
+    if machine == "cortex_m4f":
         link += ["-nostartfiles", "--specs=nano.specs", f"-T{_MPS2.folder / 'mps2_an386.ld'}"]
     _command([*flags, *objects, *link, "-o", image], "linking", 120)
     return image
@@ -130,8 +133,11 @@ def build_runner(folder: Path) -> Path:
 
 def run_image(machine: str, image: Path, seconds: int = 120, runner: Path | None = None) -> dict[str, Outcome]:
     """Run an image in its emulator: what each network did, by name. Raises RuntimeError if it does not end well."""
-    if machine == "atmega328p":
-        command: list[str | Path] = [runner or build_runner(image.parent), image, machine, str(seconds)]
+    command: list[str | Path]
+    if machine == "host":
+        command = [image]
+    elif machine == "atmega328p":
+        command = [runner or build_runner(image.parent), image, machine, str(seconds)]
     else:
         quiet = ["-nographic", "-monitor", "none", "-serial", "none", "-semihosting-config", "enable=on,target=native"]
         command = ["qemu-system-arm", "-M", "mps2-an386", *quiet, "-icount", "shift=6", "-kernel", image]

@@ -50,7 +50,7 @@ def _crc(plan: FixedNetwork, layers: list[dict[str, Any]]) -> int:
     for layer in layers:
         data += layer["stored"].astype("<i2" if plan.bits == 16 else "i1").tobytes()
         for bias, multiplier in zip(layer["stored_bias"], layer["stored_multiplier"], strict=True):
-            data += int(bias).to_bytes(4, "little", signed=True) + bytes([int(multiplier)])
+            data += int(bias).to_bytes(4, "little", signed=True) + int(multiplier).to_bytes(2, "little")
     if plan.has_tanh:
         data += plan.table.values.astype("<u2").tobytes()
     return zlib.crc32(data)
@@ -153,7 +153,7 @@ def render_fixed_c(plan: FixedNetwork, name: str = "fixed", vectors: int = DEFAU
     condition = _conditions(plan)
     last = plan.layers[-1]
     assembler = render("fixed_dense_avr.s.j2", name=name, bits=plan.bits)
-    constants = sum(layer["stored"].size * plan.bits // 8 + 5 * layer["stored_bias"].size for layer in layers) + (
+    constants = sum(layer["stored"].size * plan.bits // 8 + 6 * layer["stored_bias"].size for layer in layers) + (
         2 * len(plan.table.values) if plan.has_tanh else 0
     )
     context: dict[str, Any] = {

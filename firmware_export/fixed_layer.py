@@ -1,6 +1,6 @@
 """One stage in integers: its formats, its rounded weights, its proof.
 
-The accumulator of a row is worth unit * m / 2^(8 + s), where m is chosen as small as weights and sums allow: then the
+The accumulator of a row is worth unit * m / 2^s, where m is chosen as small as weights and sums allow: then the
 weights have the most bits. What is found is checked in integers, and m raised, the row's format lowered, until the
 bound over all inputs holds.
 """
@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from esmaml_robot.errors import ExportError
 
-from .fixed_plan import INT16, INT32, SHIFTS, FixedLayer, bounds
+from .fixed_plan import INT16, INT32, LARGEST_MULTIPLIER, SHIFTS, FixedLayer, bounds
 from .fixed_rounding import round_rows
 from .fixed_stages import Stage
 from .fixed_table import DOMAIN
@@ -82,15 +82,15 @@ def _values(stage: Stage, wanted: F64, fraction: int, outputs: bool) -> _Values:
 def _multipliers(stage: Stage, sums: F64, least: F64, values: _Values, bits: Bits) -> tuple[I64, int]:
     """Multiplier of each row, and the layer's shift, so that an accumulator is worth at least `least`."""
     for shift in SHIFTS:
-        multiplier = np.maximum(np.ceil(least / values.unit * 2.0 ** (8 + shift)), 1)
-        if (multiplier <= 254).all():  # one more is left for rounding
+        multiplier = np.maximum(np.ceil(least / values.unit * 2.0**shift), 1)
+        if (multiplier < LARGEST_MULTIPLIER).all():  # one more is left for rounding
             return multiplier.astype(np.int64), shift
     row = int(np.argmax(multiplier))
     counts = " counts" if values.unit == 1 else ""
     raise ExportError(
-        f"layer {stage.number}, row {row}: its sums reach {sums[row]:.3g}{counts}, {multiplier[row] / 255:.3g} times "
-        f"what int{bits} fixed point can carry here; export the network in float32, give its outputs a larger scale, "
-        "or train it with smaller weights."
+        f"layer {stage.number}, row {row}: its sums reach {sums[row]:.3g}{counts}, "
+        f"{multiplier[row] / LARGEST_MULTIPLIER:.3g} times what int{bits} fixed point can carry here; export the "
+        "network in float32, give its outputs a larger scale, or train it with smaller weights."
     )
 
 
@@ -116,13 +116,13 @@ def quantise_layer(
     least = np.maximum(np.abs(columns).max(axis=1) / LARGEST_WEIGHT[bits], sums / 2**31)
     multiplier, shift = _multipliers(stage, sums, least, values, bits)
     while True:
-        worth = values.unit * multiplier / 2.0 ** (8 + shift)
+        worth = values.unit * multiplier / 2.0**shift
         weight = round_rows(columns / worth[:, None], x, LARGEST_WEIGHT[bits])
-        # what is left on average goes into the bias, and so does what rounding down takes away: half a unit each time,
-        # but for the half that the table's arguments have anyway
+        # what is left on average goes into the bias, and so does the half unit that rounding down takes away, but
+        # before a table, whose arguments have it anyway
         rest = (wanted / worth - x.astype(np.float64) @ weight.T).mean(axis=0)
-        rounding = 0.5 * (1 - 2.0**-shift) - (0.5 if values.act == "tanh" else 0.0)
-        bias = np.rint(rest + 127.5 + rounding * values.unit / worth)
+        rounding = 0.0 if values.act == "tanh" else 0.5 * values.unit / worth
+        bias = np.rint(rest + rounding)
         over = np.abs(bias) > INT32[1]
         bias = np.where(over, 0, bias).astype(np.int64)
         down, up = bounds(weight, bias, taken.low, taken.high)
@@ -130,7 +130,7 @@ def quantise_layer(
         if not over.any():
             break
         multiplier = multiplier + over
-        if (multiplier > 255).any():
+        if (multiplier > LARGEST_MULTIPLIER).any():
             raise ExportError(
                 f"layer {stage.number}, row {int(np.argmax(multiplier))}: its sum does not fit 32 bits; export the "
                 "network in float32."

@@ -32,7 +32,7 @@ def accumulate(layer: FixedLayer, x: I64) -> I64:
 
 def finish(layer: FixedLayer, table: TanhTable, a: I64) -> I64:
     """Accumulators (batch, rows) to what the next layer multiplies."""
-    z: I64 = np.clip(((a >> 8) * layer.multiplier) >> layer.shift, *INT16)
+    z: I64 = np.clip((a * layer.multiplier) >> layer.shift, *INT16)
     if layer.act == "tanh":
         z = table(z)
     elif layer.act == "leaky_relu":

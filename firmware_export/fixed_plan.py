@@ -5,13 +5,13 @@ the same and gives the same bits. All numbers are 16-bit integers but where it i
 
     x = (min(max(count, low), high) - centre) << shift          each input
     a = bias + sum of w x                                       32 bits, w of 16 or of 8
-    z = limit16(((a >> 8) * m) >> s)                            each row: m of 1 to 255; each layer: s = 16, 8 or 0
+    z = limit16((a * m) >> s)                                   each row: m of 1 to 32767; each layer: s = 24 or 16
     y = tanh table of z, or z, or (z * alpha + 2^14) >> 15 where z < 0
     y = min(max(y, low), high)                                  where a layer has limits
     count = y of the last layer
 
-A row therefore has the scale m / 2^(8 + s), a real number to within 1 in 255, folded exactly into its weights; shifts
-are whole bytes. Rounding to nearest is in the biases.
+A row therefore has a scale of its own, m / 2^s, folded exactly into its weights; shifts are whole bytes. Rounding to
+nearest is in the biases.
 """
 
 from __future__ import annotations
@@ -33,8 +33,9 @@ F64 = npt.NDArray[np.float64]
 
 INT16 = (-(2**15), 2**15 - 1)
 INT32 = (-(2**31), 2**31 - 1)
-#: Second shift of a layer: whole bytes, which an 8-bit processor does by picking another register.
-SHIFTS = (16, 8, 0)
+#: Shift of a layer: whole bytes, which an 8-bit processor does by picking another register.
+SHIFTS = (24, 16)
+LARGEST_MULTIPLIER = 2**15 - 1
 #: Widest layer: an AVR's kernel adds up 256 products of bytes in 24 bits.
 MAX_WIDTH = 256
 
@@ -64,6 +65,8 @@ class Counts:
                 f"{self.name!r}: counts {self.low} .. {self.high} are not a range within {INT16[0]} .. {INT16[1]}; "
                 "give unsigned counts an origin of 32768."
             )
+        for name in ("scale", "offset"):  # a numpy number would print as one in the header
+            object.__setattr__(self, name, float(getattr(self, name)))
         if not (np.isfinite([self.scale, self.offset]).all() and abs(self.scale) > 1e-30):
             raise ExportError(f"{self.name!r}: scale {self.scale} and offset {self.offset} do not make a value.")
 
@@ -86,8 +89,8 @@ class FixedLayer:
 
     Attributes:
         number: of the network's layer that the matrix came from, for messages.
-        weight: (rows, columns); bias (rows,), 32 bits; multiplier (rows,), 1 to 255.
-        shift: 16, 8 or 0.
+        weight: (rows, columns); bias (rows,), 32 bits; multiplier (rows,).
+        shift: 24 or 16.
         act: what follows; alpha is the slope of leaky_relu in units of 2^-15.
         low, high: (rows,), limits of y.
         step: what one unit of y is worth; y stands for (y + 1/2) step behind a table, else for y step.
@@ -174,7 +177,7 @@ class FixedNetwork:
             for what, bad in (
                 ("an accumulator beyond 32 bits", (down < INT32[0]) | (up > INT32[1])),
                 (f"a weight beyond {self.bits} bits", (np.abs(layer.weight) > limit).any(axis=1)),
-                ("a multiplier that is not 1 to 255", (layer.multiplier < 1) | (layer.multiplier > 255)),
+                ("a multiplier out of range", (layer.multiplier < 1) | (layer.multiplier > LARGEST_MULTIPLIER)),
             ):
                 if bad.any():
                     raise ExportError(f"layer {layer.number}, row {int(np.argmax(bad))} has {what}.")
@@ -189,7 +192,7 @@ class FixedNetwork:
             lines.append(
                 f"layer {layer.number}: {rows} x {columns}, int{self.bits} weights up to "
                 f"{int(np.abs(layer.weight).max())}, row multipliers {int(layer.multiplier.min())} to "
-                f"{int(layer.multiplier.max())}, shift {8 + layer.shift}{after}; accumulators within {worst}, "
+                f"{int(layer.multiplier.max())}, shift {layer.shift}{after}; accumulators within {worst}, "
                 f"{100 * worst / 2**31:.1f} % of 32 bits"
             )
         return lines

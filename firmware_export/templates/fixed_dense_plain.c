@@ -1,6 +1,9 @@
-static int16_t scaled(int32_t total, uint8_t multiplier, uint8_t shift)
+/* (total * multiplier) >> shift, in two products of 32 bits. */
+static int16_t scaled(int32_t total, uint16_t multiplier, uint8_t shift)
 {
-    const int32_t z = ((total >> 8) * (int32_t)multiplier) >> shift;
+    const int32_t upper = (total >> 16) * (int32_t)multiplier;
+    const uint32_t lower = (uint32_t)(uint16_t)total * multiplier;
+    const int32_t z = (upper + (int32_t)(lower >> 16)) >> (shift - 16);
 
     if (z > 32767) {
         return 32767;
@@ -11,7 +14,7 @@ static int16_t scaled(int32_t total, uint8_t multiplier, uint8_t shift)
     return (int16_t)z;
 }
 
-static void dense(const weight_type *weights, const int32_t *bias, const uint8_t *multiplier, const int16_t *x, int16_t *z, uint8_t pairs, uint8_t row_pairs, uint8_t shift)
+static void dense(const weight_type *weights, const int32_t *bias, const uint16_t *multiplier, const int16_t *x, int16_t *z, uint8_t pairs, uint8_t row_pairs, uint8_t shift)
 {
     uint8_t pair;
 
@@ -29,8 +32,8 @@ static void dense(const weight_type *weights, const int32_t *bias, const uint8_t
             weights += 4;
             at += 2;
         }
-        z[0] = scaled(first, rom_8(multiplier), shift);
-        z[1] = scaled(second, rom_8(multiplier + 1), shift);
+        z[0] = scaled(first, rom_16(multiplier), shift);
+        z[1] = scaled(second, rom_16(multiplier + 1), shift);
         bias += 2;
         multiplier += 2;
         z += 2;

@@ -1,8 +1,10 @@
-static int16_t scaled(int32_t total, uint8_t multiplier, uint8_t shift)
+/* (total * multiplier) >> shift: SMULWB leaves the upper 32 of 48 bits. */
+static int16_t scaled(int32_t total, uint16_t multiplier, uint8_t shift)
 {
-    const int32_t z = ((total >> 8) * (int32_t)multiplier) >> shift;
-    int32_t limited;
+    int32_t z;
 
-    __asm__("ssat %0, #16, %1" : "=r"(limited) : "r"(z));
-    return (int16_t)limited;
+    __asm__("smulwb %0, %1, %2" : "=r"(z) : "r"(total), "r"(multiplier));
+    z = z >> (shift - 16);
+    __asm__("ssat %0, #16, %0" : "+r"(z));
+    return (int16_t)z;
 }

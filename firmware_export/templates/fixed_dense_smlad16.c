@@ -1,5 +1,5 @@
 /* Four rows at a time share each x; SMLAD adds two products, and the order of the sums does not matter to the bits. */
-static void dense(const weight_type *weights, const int32_t *bias, const uint8_t *multiplier, const int16_t *x, int16_t *z, uint8_t pairs, uint8_t row_pairs, uint8_t shift)
+static void dense(const weight_type *weights, const int32_t *bias, const uint16_t *multiplier, const int16_t *x, int16_t *z, uint8_t pairs, uint8_t row_pairs, uint8_t shift)
 {
     uint32_t x0, x1, w0, w1;
 

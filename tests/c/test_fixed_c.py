@@ -16,8 +16,9 @@ from benchmarks.fixed_nets import measured_case, random_case
 from esmaml_robot.errors import ExportError
 from firmware_export.compiler import FLOAT_FLAGS, STRICT_FLAGS, compile_c
 from firmware_export.fixed_c import make_vectors, write_fixed_c
+from firmware_export.fixed_counts import q15
 from firmware_export.fixed_model import run
-from firmware_export.fixed_plan import Counts
+from firmware_export.fixed_plan import Counts, FixedLayer, FixedNetwork
 from firmware_export.fixed_quantise import quantise
 from firmware_export.network import Dense, Network
 
@@ -77,6 +78,42 @@ def test_an_emulated_chip_has_the_bits_of_numpy(machine, tmp_path):
         assert (outcome.selftest, outcome.total) == (0, expected(plan, 60)), name
 
 
+def widest(weight, bits, low, high):
+    """A plan by hand, 256 columns wide, every weight the same, every sum as large as its format allows."""
+    columns = 256
+    inputs = tuple(Counts(f"x{i}", "", 1.0, 0.0, low, high) for i in range(columns))
+    limits = (np.full(2, end, np.int64) for end in (-32768, 32767))
+    multiplier = np.array([32767, 1], np.int64)
+    layer = FixedLayer(
+        0, np.full((2, columns), weight, np.int64), np.array([-(2**20), 2**20]), multiplier, 24, "none", 0, *limits, 1.0
+    )
+    zero, outputs = np.zeros(columns, np.int64), q15(("a", "b"), [1, 1])
+    return FixedNetwork(bits, 15, inputs, zero, zero, (layer,), outputs, np.ones(2), 0.0)
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_the_widest_layer_has_the_bits_of_numpy(machine, tmp_path):
+    # an AVR's kernel keeps sums of bytes in 24 bits, which 256 products of 255 x 255 just fit
+    plans = {
+        "ones": widest(-1, 16, -1, 0),
+        "bytes": widest(255, 16, 0, 255),
+        "large": widest(32767, 16, -255, 255),
+        "low8": widest(-127, 8, -32768, 255),
+        "high8": widest(127, 8, -1, 32767),
+    }
+    folder = tmp_path / machine
+    for plan in plans.values():
+        plan.check()
+    # 8 vectors of 256 counts a network are much for the smaller chip
+    groups = [plans] if machine == "cortex_m4f" else [{name: plan} for name, plan in plans.items()]
+    found = {}
+    for group in groups:
+        found |= run_image(machine, build_image(machine, group, folder, 8))
+    assert {name: (outcome.selftest, outcome.total) for name, outcome in found.items()} == {
+        f"{name}_{kernel}": (0, expected(plan, 8)) for name, plan in plans.items() for kernel in KERNELS
+    }
+
+
 def test_the_kernels_in_assembler_are_there_and_take_the_same_time_always(tmp_path):
     # that both kernels of a machine are the same code would go unnoticed otherwise
     plan = quantised(measured_case("mlp8_32_4"))
@@ -84,7 +121,9 @@ def test_the_kernels_in_assembler_are_there_and_take_the_same_time_always(tmp_pa
         found = run_image(machine, build_image(machine, {"net": plan}, tmp_path / machine, rows=40))
         plain, fast = found["net_plain"], found["net_fast"]
         assert fast.most < 0.65 * plain.least
-        assert fast.least == fast.most
+        assert (
+            fast.most - fast.least <= 1
+        )  # a tick of the counter is less than an instruction, and seldom ends with one
 
 
 def test_the_image_notices_one_output_that_differs(tmp_path):

@@ -150,7 +150,7 @@ def test_a_plan_that_was_changed_does_not_pass():
     layer = plan.layers[0]
     for change, message in (
         ({"weight": layer.weight * 8}, "row 0 has an accumulator beyond 32 bits"),
-        ({"multiplier": layer.multiplier * 0}, "multiplier"),
+        ({"multiplier": layer.multiplier * 0}, "multiplier out of range"),
         ({"weight": np.where(layer.weight == layer.weight.max(), 32768, 0)}, "weight beyond 16 bits"),
     ):
         with pytest.raises(ExportError, match=message):
@@ -172,8 +172,6 @@ def test_errors_are_within_the_aims_on_the_measured_networks():
         case = measured_case(name)
         plan = quantised(case, bits)
         counts = rows_of(len(plan.inputs), 4000)
-        if bits == 8:  # what 8-bit weights are worth when all inputs are at their ends is in docs/fixed_point.md
-            counts = counts[np.arange(4000) % 4 != 2]
         gap = output_values(plan, run(plan, counts)) - case.network.forward(input_values(plan, counts))
         assert np.abs(gap).max() / 2 < aim, (name, bits)
 
@@ -221,7 +219,7 @@ def refused(network, message, inputs=None, rows=None, bits=16, outputs=None):
 
 
 def test_weights_that_do_not_fit_are_refused_by_layer_and_row():
-    refused(linear([[0.1, 0.2], [0.1, 3e5]]), r"layer 0, row 1: its sums reach 9.83e\+09 counts, 9.19 times")
+    refused(linear([[0.1, 0.2], [0.1, 3e5]]), r"layer 0, row 1: its sums reach 9.83e\+09 counts, 18.3 times")
     refused(linear([[0.1, 0.2], [5e3, 0.1]]), r"layer 0, row 1: .* int8", bits=8)
     hidden = Network(
         ("x",),
@@ -282,7 +280,7 @@ def test_the_hash_is_of_all_that_the_bits_depend_on():
         replace(plan, inputs=(replace(plan.inputs[0], low=-5), *plan.inputs[1:])),
         *(
             replace(plan, layers=(replace(layer, **change), *plan.layers[1:]))
-            for change in ({"bias": layer.bias + 1}, {"shift": 0}, {"low": layer.low + 1}, {"act": "none"})
+            for change in ({"bias": layer.bias + 1}, {"shift": 16}, {"low": layer.low + 1}, {"act": "none"})
         ),
     ]
     assert len({plan.fixed_hash, *(other.fixed_hash for other in others)}) == 1 + len(others)

@@ -1,0 +1,173 @@
+"""Episodes of adapted policies, float32 beside int16 and int8: what fixed point costs where it counts, in return.
+
+    python -m benchmarks.fixed_loop runs/first --tasks 32
+    python -m benchmarks.fixed_loop runs/first --json docs/results/fixed_loop.json
+
+The meta-policy of a run folder is adapted to held-out tasks in simulation, in float32, with the run's own operator.
+Each adapted policy then runs the same episode again: as it is, and as integers that read the sensors' counts and give
+the actuators' counts. It is calibrated with the counts of another episode of its own. Needs no compiler: what runs is
+the numpy model, whose bits the C has (tests/c/test_fixed_c.py).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from esmaml_robot.adaptation.base import Adapted
+from esmaml_robot.adaptation.side_by_side import Item, adapt_many
+from esmaml_robot.checkpoint import RunFolder
+from esmaml_robot.evaluation import EpisodeBatch, Task
+from esmaml_robot.policy import Policy
+from esmaml_robot.scoring import operator_seeds, score_seeds
+from firmware_export.fixed_model import run
+from firmware_export.fixed_plan import FixedNetwork
+from firmware_export.fixed_policy import clock_counts, counts_of_robot, network_of_policy
+from firmware_export.fixed_quantise import quantise
+from sim.family import RobotFamily
+from sim.rollout import Tick
+from sim.tasks import make_family
+
+F32 = npt.NDArray[np.float32]
+F64 = npt.NDArray[np.float64]
+I32 = npt.NDArray[np.int32]
+U32 = npt.NDArray[np.uint32]
+
+#: Seed of the episodes that calibrate: not those that score.
+CALIBRATION_SEED = 77
+
+
+def _inputs(family: RobotFamily, policy: Policy, counts: I32, tick: int) -> I32:
+    """Counts of the policy's inputs, (B, inputs), of the sensors' counts (n_sensors, B)."""
+    rows = counts[family.signals.observed].T
+    if policy.spec.clock_steps is None:
+        return rows
+    clock = clock_counts(policy.spec.clock_steps)[tick % policy.spec.clock_steps]
+    return np.concatenate([rows, np.broadcast_to(clock, (len(rows), 2))], axis=1)
+
+
+def calibration_of(family: RobotFamily, policies: Sequence[Policy], tasks: Sequence[Task]) -> list[I32]:
+    """For each policy the counts that it saw in an episode of its own, (ticks, inputs)."""
+    seen: list[list[I32]] = [[] for _ in policies]
+    seeds = score_seeds(CALIBRATION_SEED, len(policies))
+    first, theta = policies[0], np.stack([p.theta for p in policies])
+    width = family.width or len(policies)
+    for start in range(0, len(policies), width):
+        rows = slice(start, start + width)
+
+        def record(tick: Tick, start: int = start) -> None:
+            for row, inputs in enumerate(_inputs(family, first, tick.sensor_counts, tick.index)):
+                seen[start + row].append(inputs)
+
+        family.evaluate(first.spec, first.normaliser, theta[rows], tasks[rows], seeds[rows], record=record)
+    return [np.array(rows) for rows in seen]
+
+
+def quantised(family: RobotFamily, policy: Policy, seen: I32, bits: Any) -> FixedNetwork:
+    """The policy in integers, calibrated with counts of its inputs."""
+    inputs, outputs = counts_of_robot(family.spec, policy.spec.clock_steps is not None)
+    scale, offset, origin = (np.array([getattr(i, key) for i in inputs]) for key in ("scale", "offset", "origin"))
+    return quantise(network_of_policy(policy, family.spec), inputs, outputs, (seen - origin) * scale + offset, bits)
+
+
+def fixed_returns(
+    family: RobotFamily, policies: Sequence[Policy], plans: Sequence[FixedNetwork], tasks: Sequence[Task], seeds: U32
+) -> F32:
+    """Returns of one episode each, every policy as integers."""
+    signals = family.signals
+    width = family.width or len(plans)
+    returns = []
+    for start in range(0, len(plans), width):
+        rows = slice(start, start + width)
+        episodes = family.episodes()
+        episodes.begin(tasks[rows], seeds[rows])
+        for tick in range(family.spec.episode.steps):
+            inputs = _inputs(family, policies[0], episodes.counts, tick)
+            commands = np.stack([_commands(plan, row) for plan, row in zip(plans[rows], inputs, strict=True)], axis=1)
+            # the simulator takes actions; these become exactly the counts that they were made of
+            si = signals.commands_si(commands)
+            actions = ((si - signals.action_centre) / signals.action_half).astype(np.float32)
+            if (signals.to_counts(actions) != commands).any():
+                raise RuntimeError("an action does not come back as the counts that it was made of")
+            episodes.advance(actions)
+            if not episodes.running.any():
+                break
+        returns.append(episodes.total)
+    return np.concatenate(returns)
+
+
+def _commands(plan: FixedNetwork, inputs: I32) -> I32:
+    """Counts as the pins give them to counts as the pins take them."""
+    into, out = (np.array([s.origin for s in signals]) for signals in (plan.inputs, plan.outputs))
+    commands: I32 = (run(plan, (inputs - into)[None])[0] + out).astype(np.int32)
+    return commands
+
+
+def compare(folder: Path, tasks: int) -> dict[str, Any]:
+    """Mean returns in float32, int16 and int8 over held-out tasks, with the run's own operator."""
+    run_folder = RunFolder(folder)
+    checkpoint = run_folder.newest()
+    config = checkpoint.config
+    family = make_family(config.family, config.options)
+    assert isinstance(family, RobotFamily)
+    meta = checkpoint.policy
+    sampled = [family.sample("test", i) for i in range(tasks)]
+
+    def evaluate(rows: F32, row_tasks: Sequence[Task], seeds: U32) -> EpisodeBatch:
+        return family.evaluate(meta.spec, meta.normaliser, rows, row_tasks, seeds)
+
+    items = [Item(meta.theta, t, int(s)) for t, s in zip(sampled, operator_seeds(0, tasks), strict=True)]
+    adapted = [a for a in adapt_many(config.adaptation.build(), evaluate, items) if isinstance(a, Adapted)]
+    if len(adapted) < tasks:
+        raise RuntimeError("an episode was invalid")
+    policies = [Policy(meta.spec, a.params, meta.normaliser) for a in adapted]
+    seeds = score_seeds(0, tasks)
+    returns: dict[str, F32] = {"float32": evaluate(np.stack([p.theta for p in policies]), sampled, seeds).returns}
+    seen = calibration_of(family, policies, sampled)
+    largest: dict[str, float] = {}
+    for bits in (16, 8):
+        plans = [quantised(family, policy, rows, bits) for policy, rows in zip(policies, seen, strict=True)]
+        largest[f"int{bits}"] = max(plan.error for plan in plans)
+        returns[f"int{bits}"] = fixed_returns(family, policies, plans, sampled, seeds)
+    family.close()
+    means = {name: float(values.mean()) for name, values in returns.items()}
+    gaps = {
+        name: {
+            "mean": means[name],
+            "of_float32_percent": 100 * (means[name] - means["float32"]) / abs(means["float32"]),
+            "standard_error_of_difference": float((values - returns["float32"]).std(ddof=1) / np.sqrt(tasks)),
+            "largest_output_error": largest.get(name, 0.0),
+        }
+        for name, values in returns.items()
+    }
+    return {"family": config.family, "policy": meta.spec.describe(), "tasks": tasks, "returns": gaps}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", nargs="+", type=Path, help="run folders")
+    parser.add_argument("--tasks", type=int, default=32, help="held-out tasks")
+    parser.add_argument("--json", type=Path, help="write the figures here")
+    arguments = parser.parse_args()
+    results = []
+    for folder in arguments.runs:
+        results.append(compare(folder, arguments.tasks))
+        print(f"{results[-1]['family']}, {results[-1]['policy']}, {arguments.tasks} tasks")
+        for name, row in results[-1]["returns"].items():
+            print(
+                f"  {name:8} {row['mean']:10.4f}  {row['of_float32_percent']:+6.2f} %  (difference +- "
+                f"{1.96 * row['standard_error_of_difference']:.4f}; outputs within {row['largest_output_error']:.1e})",
+                flush=True,
+            )
+    if arguments.json:
+        arguments.json.write_text(json.dumps(results, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

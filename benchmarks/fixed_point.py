@@ -1,0 +1,207 @@
+"""Fixed point: the same bits everywhere, over many networks; what it costs and how exact it is, on three of them.
+
+    python -m benchmarks.fixed_point
+    python -m benchmarks.fixed_point --nets 200 --json docs/results/fixed_point.json --table docs/fixed_point.md
+
+First the three networks of `benchmarks/fixed_nets.py`: largest error against float64 relative to the range of the
+outputs, flash, instructions on a Cortex-M4F (QEMU, -icount) and cycles on an ATmega328P (simavr), integers in and out.
+Then random networks, each in 16 and in 8 bits, with every kernel: a number that depends on all outputs has to be that
+of the numpy model. About ten minutes for 200 of them, most of it compilers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from esmaml_robot.errors import ExportError
+from firmware_export.fixed_c import write_fixed_c
+from firmware_export.fixed_model import input_values, output_values, run
+from firmware_export.fixed_plan import FixedNetwork
+from firmware_export.fixed_quantise import quantise
+
+from .fixed_images import MACHINES, build_image, build_runner, expected, rows_of, run_image
+from .fixed_nets import WIDTHS, Case, measured_case, random_case, uniform_rows
+
+BITS = (16, 8)
+#: Rows for the error of the three networks, and for each random network on each machine.
+ERROR_ROWS = 100_000
+ROWS = {"host": 100_000, "cortex_m4f": 500, "atmega328p": 100}
+#: Networks in one image: flash, and the length of a compiler's queue.
+BATCH = {"host": 10, "cortex_m4f": 20, "atmega328p": 4}
+WIDEST = {"host": 24, "cortex_m4f": 24, "atmega328p": 12}
+MARKS = ("<!-- figures: begin -->", "<!-- figures: end -->")
+
+
+def quantised(case: Case, bits: Any) -> FixedNetwork:
+    return quantise(case.network, case.inputs, case.outputs, case.calibration, bits)
+
+
+def error_of(case: Case, plan: FixedNetwork, uniform: bool) -> float:
+    """Largest error over the inputs' ranges, or with every input at an end of its range; share of the output range."""
+    width = len(plan.inputs)
+    if uniform:
+        values = uniform_rows(case.inputs, ERROR_ROWS, 99)
+        counts = np.rint(values / [i.scale for i in case.inputs]).astype(np.int64)
+    else:
+        counts = np.where(rows_of(width, ERROR_ROWS) < 0, -32768, 32767)
+    exact = case.network.forward(input_values(plan, counts))
+    return float(np.abs(output_values(plan, run(plan, counts)) - exact).max() / 2)  # the outputs' range is [-1, 1]
+
+
+def flash_of(plan: FixedNetwork, machine: str, folder: Path) -> int:
+    """Bytes of flash of the generated C by itself, selftest and its vectors included."""
+    write_fixed_c(plan, folder, "sized")
+    tool = "avr-" if machine == "atmega328p" else "arm-none-eabi-"
+    flags = ["-mmcu=atmega328p", "-Os"] if machine == "atmega328p" else ["-mcpu=cortex-m4", "-mthumb", "-O2"]
+    subprocess.run([f"{tool}gcc", "-std=c99", *flags, "-c", "sized.c", "-o", "sized.o"], cwd=folder, check=True)
+    printed = subprocess.run([f"{tool}size", "sized.o"], cwd=folder, check=True, capture_output=True, text=True).stdout
+    text, data = map(int, re.findall(r"\d+", printed.splitlines()[1])[:2])
+    return text + data
+
+
+def measure(scratch: Path) -> list[dict[str, Any]]:
+    """The three networks: a row for each, kernel and number of bits."""
+    runner = build_runner(scratch)
+    found = []
+    for name in WIDTHS:
+        case = measured_case(name)
+        for bits in BITS:
+            plan = quantised(case, bits)
+            row: dict[str, Any] = {
+                "network": name,
+                "bits": bits,
+                "products": plan.products,
+                "error": error_of(case, plan, True),
+                "error_at_corners": error_of(case, plan, False),
+                "accumulator_bits_used": float(
+                    np.log2(max(float(max(-low.min(), high.max())) for low, high in plan.accumulators()))
+                ),
+                "identical": True,
+            }
+            for machine in MACHINES:
+                folder = scratch / f"{name}_{bits}_{machine}"
+                row[f"{machine}_flash"] = flash_of(plan, machine, folder)
+                for kernel in ("plain", "fast"):  # one at a time: both do not fit the flash of an ATmega328P
+                    image = build_image(machine, {"net": plan}, folder, 60, (kernel,))
+                    outcome = run_image(machine, image, runner=runner)[f"net_{kernel}"]
+                    row[f"{machine}_{kernel}"] = [outcome.least, outcome.most]
+                    row["identical"] &= outcome.selftest == 0 and outcome.total == expected(plan, 60)
+            print(
+                f"{name:14} int{bits:<2}  error {row['error']:.1e} (corners {row['error_at_corners']:.1e})  "
+                + "  ".join(f"{m} {row[f'{m}_plain'][1]} plain {row[f'{m}_fast'][1]} fast" for m in MACHINES)
+                + ("" if row["identical"] else "  NOT THE BITS OF THE MODEL"),
+                flush=True,
+            )
+            found.append(row)
+    return found
+
+
+def batches(machine: str, nets: int) -> Iterator[tuple[dict[str, FixedNetwork], list[str]]]:
+    """Random networks in both sizes of weights, as many as one image holds; and what was refused."""
+    for first in range(0, nets, BATCH[machine]):
+        plans: dict[str, FixedNetwork] = {}
+        refused = []
+        for seed in range(first, min(first + BATCH[machine], nets)):
+            case = random_case(seed, WIDEST[machine])
+            for bits in BITS:
+                try:
+                    plans[f"net{seed}_{bits}"] = quantised(case, bits)
+                except ExportError as problem:
+                    refused.append(f"{seed}, int{bits}: {problem}")
+        yield plans, refused
+
+
+def prove(machine: str, nets: int, scratch: Path) -> dict[str, Any]:
+    """All random networks on one machine."""
+    runner = build_runner(scratch)
+    kernels = ("plain",) if machine == "host" else ("plain", "fast")
+    compared, different, failed, refusals = 0, [], [], []
+    for number, (plans, refused) in enumerate(batches(machine, nets)):
+        refusals += refused
+        folder = scratch / f"{machine}_{number}"
+        found = {}
+        # kernel by kernel, and number of bits by number of bits where flash is small
+        groups = [plans] if machine != "atmega328p" else [
+            {name: plan for name, plan in plans.items() if name.endswith(f"_{bits}")} for bits in BITS
+        ]  # fmt: skip
+        for group in groups:
+            image = build_image(machine, group, folder, ROWS[machine], kernels)
+            found.update(run_image(machine, image, 600, runner))
+        for name, plan in plans.items():
+            wanted = expected(plan, ROWS[machine])
+            for kernel in kernels:
+                outcome = found[f"{name}_{kernel}"]
+                compared += 1
+                if outcome.total != wanted:
+                    different.append(f"{name}_{kernel}")
+                if outcome.selftest:
+                    failed.append(f"{name}_{kernel}")
+        print(f"  {machine}: {compared} programs, {len(different)} differ", end="\r", flush=True)
+    print(
+        f"{machine}: {compared} programs on {ROWS[machine]} rows each, {len(different)} differ, "
+        f"{len(failed)} selftests fail, {len(refusals)} networks refused"
+    )
+    return {
+        "machine": machine, "networks": nets, "programs": compared, "rows_each": ROWS[machine],
+        "inferences": compared * ROWS[machine], "different": different, "selftests_failed": failed,
+        "refused": refusals,
+    }  # fmt: skip
+
+
+def table(measured: list[dict[str, Any]], proofs: list[dict[str, Any]]) -> str:
+    """The figures as Markdown."""
+    lines = [
+        "| network | weights | error, inputs anywhere | error, inputs at their ends "
+        "| Cortex-M4F, instructions: plain, SMLAD | flash | ATmega328P, cycles: plain, assembler | flash |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for row in measured:
+        arm, avr = (f"{row[f'{m}_plain'][1]:,}, **{row[f'{m}_fast'][1]:,}**" for m in MACHINES)
+        lines.append(
+            f"| {row['network']} | int{row['bits']} | {row['error']:.1e} | {row['error_at_corners']:.1e} | {arm} "
+            f"| {row['cortex_m4f_flash']:,} | {avr} | {row['atmega328p_flash']:,} |"
+        )
+    lines += ["", "| machine | programs | inferences | not the bits of the model |", "|---|---|---|---|"]
+    lines += [f"| {p['machine']} | {p['programs']} | {p['inferences']:,} | {len(p['different'])} |" for p in proofs]
+    return "\n".join(lines)
+
+
+def write_table(path: Path, text: str) -> None:
+    """Put the figures between the marks of a document."""
+    document = path.read_text()
+    before, _, rest = document.partition(MARKS[0])
+    _, mark, after = rest.partition(MARKS[1])
+    if not mark:
+        raise SystemExit(f"{path} has no place for the figures: {MARKS[0]} ... {MARKS[1]}")
+    path.write_text(f"{before}{MARKS[0]}\n{text}\n{MARKS[1]}{after}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--nets", type=int, default=20, help="random networks")
+    parser.add_argument("--json", type=Path, help="write the figures here")
+    parser.add_argument("--table", type=Path, help="write the table into this document")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        measured = measure(Path(folder))
+        proofs = [prove(machine, arguments.nets, Path(folder)) for machine in ("host", *MACHINES)]
+    if arguments.json:
+        arguments.json.write_text(json.dumps({"measured": measured, "proofs": proofs}, indent=1) + "\n")
+    if arguments.table:
+        write_table(arguments.table, table(measured, proofs))
+    wrong = [p for p in proofs if p["different"] or p["selftests_failed"]]
+    if wrong or not all(row["identical"] for row in measured):
+        raise SystemExit("not the same bits everywhere")
+
+
+if __name__ == "__main__":
+    main()
