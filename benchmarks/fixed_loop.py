@@ -1,7 +1,7 @@
 """Episodes of adapted policies, float32 beside int16 and int8: what fixed point costs where it counts, in return.
 
     python -m benchmarks.fixed_loop runs/first --tasks 32
-    python -m benchmarks.fixed_loop runs/first --json docs/results/fixed_loop.json
+    python -m benchmarks.fixed_loop runs/first runs/other --json docs/results/fixed_loop.json
 
 The meta-policy of a run folder is adapted to held-out tasks in simulation, in float32, with the run's own operator.
 Each adapted policy then runs the same episode again: as it is, and as integers that read the sensors' counts and give
@@ -149,6 +149,22 @@ def compare(folder: Path, tasks: int) -> dict[str, Any]:
     return {"family": config.family, "policy": meta.spec.describe(), "tasks": tasks, "returns": gaps}
 
 
+def table(results: Sequence[dict[str, Any]]) -> str:
+    """The figures as Markdown."""
+    lines = ["| family | policy | tasks | float32 | int16 | int8 |", "|---|---|---|---|---|---|"]
+    for result in results:
+        rows = result["returns"]
+        cells = [f"{rows['float32']['mean']:.4g}"]
+        for name in ("int16", "int8"):
+            row = rows[name]
+            cells.append(
+                f"{row['mean']:.4g} ({row['of_float32_percent']:+.2f} % ± "
+                f"{196 * row['standard_error_of_difference'] / abs(rows['float32']['mean']):.2f})"
+            )
+        lines.append(f"| {result['family']} | {result['policy']} | {result['tasks']} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="+", type=Path, help="run folders")
@@ -165,6 +181,7 @@ def main() -> None:
                 f"{1.96 * row['standard_error_of_difference']:.4f}; outputs within {row['largest_output_error']:.1e})",
                 flush=True,
             )
+    print(table(results))
     if arguments.json:
         arguments.json.write_text(json.dumps(results, indent=1) + "\n")
 

@@ -152,7 +152,7 @@ def render_fixed_c(plan: FixedNetwork, name: str = "fixed", vectors: int = DEFAU
     layers, (ping, pong) = _layers(plan)
     condition = _conditions(plan)
     last = plan.layers[-1]
-    assembler = render("fixed_dense_avr.s.j2", name=name, bits=plan.bits)
+    smlad, avr = (_as_strings(render(f"fixed_dense_{k}.s.j2", name=name, bits=plan.bits)) for k in ("smlad", "avr"))
     constants = sum(layer["stored"].size * plan.bits // 8 + 6 * layer["stored_bias"].size for layer in layers) + (
         2 * len(plan.table.values) if plan.has_tanh else 0
     )
@@ -181,7 +181,8 @@ def render_fixed_c(plan: FixedNetwork, name: str = "fixed", vectors: int = DEFAU
         "vector_commands": [int_literals(row, "vector") for row in commands],
         "vector_bytes": 2 * (counts.size + commands.size),
         "crc": f"0x{_crc(plan, layers):08x}",
-        "assembler": _as_strings(assembler),
+        "smlad": smlad,
+        "avr": avr,
     }
     return {f"{name}.h": render("fixed.h.j2", **context), f"{name}.c": render("fixed.c.j2", **context)}
 

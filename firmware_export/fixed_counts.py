@@ -17,7 +17,7 @@ from .fixed_stages import Stages
 I64 = npt.NDArray[np.int64]
 F64 = npt.NDArray[np.float64]
 
-MIN_ROWS = 64
+MIN_ROWS = 32
 
 
 def limits_of(signals: Sequence[Counts]) -> tuple[I64, I64]:

@@ -69,7 +69,7 @@ def quantise(
     Args:
         network: what is quantised; its inputs are values (scale * count + offset), not counts.
         inputs, outputs: what its inputs and outputs are in counts.
-        calibration: values of the inputs, (rows, inputs), 64 rows or more: from rollouts, or `rows_from_ranges`. Half
+        calibration: values of the inputs, (rows, inputs), 32 rows or more: from rollouts, or `rows_from_ranges`. Half
             of them choose formats and round weights, all of them measure the error.
         bits: of a weight.
 

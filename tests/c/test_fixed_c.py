@@ -144,13 +144,29 @@ def test_the_image_notices_one_output_that_differs(tmp_path):
         ("clang", [*STRICT_FLAGS, "-O2"]),
         ("g++", ["-x", "c++", "-std=c++17", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Werror"]),
         ("arm-none-eabi-gcc", [*STRICT_FLAGS, "-mcpu=cortex-m4", "-mthumb", "-O2"]),
-        ("arm-none-eabi-gcc", [*STRICT_FLAGS, "-mcpu=cortex-m4", "-mthumb", "-O0"]),
+        (
+            "arm-none-eabi-gcc",
+            [*STRICT_FLAGS, "-mcpu=cortex-m4", "-mthumb", "-mfpu=fpv4-sp-d16", "-mfloat-abi=hard", "-O0"],
+        ),
+        ("arm-none-eabi-gcc", [*STRICT_FLAGS, "-mcpu=cortex-m4", "-mthumb", "-O1", "-fPIC", "-fno-omit-frame-pointer"]),
         ("arm-none-eabi-gcc", [*STRICT_FLAGS, "-mcpu=cortex-m0", "-mthumb", "-Os"]),
         ("avr-gcc", [*STRICT_FLAGS, "-mmcu=atmega328p", "-Os"]),
         ("avr-gcc", [*STRICT_FLAGS, "-mmcu=atmega2560", "-O2"]),
         ("avr-gcc", [*STRICT_FLAGS, "-mmcu=attiny85", "-Os"]),
     ],
-    ids=["gcc", "gcc-32-bit", "clang", "g++", "m4", "m4-O0", "m0", "atmega328p", "atmega2560", "attiny85"],
+    ids=[
+        "gcc",
+        "gcc-32-bit",
+        "clang",
+        "g++",
+        "m4",
+        "m4-O0",
+        "m4-registers-taken",
+        "m0",
+        "atmega328p",
+        "atmega2560",
+        "attiny85",
+    ],
 )
 def test_no_compiler_warns(compiler, flags, tmp_path):
     assert shutil.which(compiler), f"{compiler} is missing; scripts/packages tools installs it"
