@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from esmaml_robot.errors import ExportError, ToolMissing
 from esmaml_robot.robot_spec import RobotSpec
 
+from .flasher_file import FlasherSettings
 from .wiring import BusWiring, Wiring, bus_description, bus_header, no_wiring_header, pins_header
 
 BOARDS = Path(__file__).parent / "boards"
@@ -26,8 +27,9 @@ class _Part(BaseModel):
 class CompileSettings(_Part):
     """compiler, and the Debian packages that bring it; flags of every file, and of linking, where {board} is the
     board's folder; folders of headers beside the board's own; what the HAL sees besides; its sources, those of a robot
-    that is wired by a bus, and those of one that is not wired, where the board can do without; the program that reads
-    sizes out of an image.
+    that is wired by a bus, and those of one that is not wired, where the board can do without; the programs that read
+    sizes out of an image, that make .hex and .bin of it (none: the image is a program), and that list its code; what the
+    processor puts on the stack for an interrupt, beyond what -fstack-usage counts, and for a call.
     """
 
     compiler: str
@@ -40,11 +42,25 @@ class CompileSettings(_Part):
     bus_sources: tuple[str, ...] = ()
     unwired_sources: tuple[str, ...] = ()
     size: str = "size"
+    objcopy: str = ""
+    objdump: str = "objdump"
+    interrupt_bytes: int = Field(default=0, ge=0)
+    return_bytes: int = Field(default=0, ge=0)
 
 
 class MemorySettings(_Part):
     flash_bytes: int = Field(gt=0)
     ram_bytes: int = Field(gt=0)
+
+
+class BootloaderSettings(_Part):
+    """The board's boot loader, for an emulated board as it is bought: an Intel HEX file, or a source to be compiled by
+    the board's compiler with these flags; and the Debian package that brings the file.
+    """
+
+    file: str
+    package: str
+    flags: tuple[str, ...] = ()
 
 
 class EmulatorSettings(_Part):
@@ -57,16 +73,20 @@ class EmulatorSettings(_Part):
     header: str = ""
     program: str = ""
     libraries: tuple[str, ...] = ()
+    bootloader: BootloaderSettings | None = None
 
 
 class BoardSettings(_Part):
-    """board.toml. Without `memory` the board has this machine's; without `emulator` its image runs by itself."""
+    """board.toml. Without `memory` the board has this machine's; without `emulator` its image runs by itself; without
+    `flasher` nothing is written onto it.
+    """
 
     name: str
     summary: str
     compile: CompileSettings
     memory: MemorySettings | None = None
     emulator: EmulatorSettings | None = None
+    flasher: FlasherSettings | None = None
     wiring: Mapping[str, Wiring] = Field(default_factory=dict)
 
 

@@ -15,10 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from esmaml_robot.errors import ExportError, ToolMissing
-from esmaml_robot.files import atomic_write_text
+from esmaml_robot.files import atomic_write_text, make_folder
 from esmaml_robot.robot_spec import RobotSpec
 
 from .board_file import BOARDS, Board, find_tool, hal_sources, load_board, render_bus, render_wiring
+from .robot_c import write_robot_c
+from .stack import StackBound, bound_stack, read_stack_usage
 
 HERE = Path(__file__).parent
 RUNTIME = HERE / "runtime"
@@ -28,7 +30,7 @@ WARNINGS = ("-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror")
 SANITIZERS = ("-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer")
 GENERATED = ("policy.c", "policy.h", "robot_model.c", "robot_model.h")
 _COMPILE_SECONDS = 120
-_INCLUDES = "/usr/include"
+INCLUDES = "/usr/include"
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,8 @@ class Firmware:
         command: the program of this machine that runs it, to be given --plant-fd; empty where there is none.
         flash_bytes, ram_bytes: what it takes up; RAM without the stack.
         bus: description of the servo bus for whoever plays the servos; None where the robot has none on this board.
+        firmware_id: by which it is known in HELLO: a hash of sources and flags.
+        stack: the worst case, where it was asked for.
     """
 
     board: str
@@ -49,6 +53,8 @@ class Firmware:
     flash_bytes: int
     ram_bytes: int
     bus: Path | None = None
+    firmware_id: int = 0
+    stack: StackBound | None = None
 
 
 def run_compiler(command: Sequence[str], what: str) -> str:
@@ -104,6 +110,24 @@ def _sizes(board: Board, image: Path) -> tuple[int, int]:
     return text + data, data + bss
 
 
+def _stack(board: Board, image: Path, objects: Path) -> StackBound:
+    """The worst case of a linked image's stack, from the compiler's reports beside the object files."""
+    settings = board.settings.compile
+    objdump = find_tool(settings.objdump, settings.package, board.name)
+    code = run_compiler([objdump, "-d", str(image)], "the list of the image's code")
+    return bound_stack(code, read_stack_usage(objects), settings.return_bytes, settings.interrupt_bytes)
+
+
+def _check_stack(board: Board, ram: int, stack: StackBound) -> None:
+    memory = board.settings.memory
+    if memory is not None and stack.bytes is not None and ram + stack.bytes > memory.ram_bytes:
+        raise ExportError(
+            f"the firmware takes {ram} bytes of RAM and up to {stack.bytes} of stack, "
+            f"{ram + stack.bytes - memory.ram_bytes} more than board {board.name} has; use a smaller policy, or a "
+            "larger board."
+        )
+
+
 def _include_flags(board: Board, generated: Path) -> list[str]:
     own = (board.folder, *map(board.source, board.settings.compile.includes))
     return [f"-I{folder}" for folder in (RUNTIME, generated, COMMON, VIRTUAL, *own)]
@@ -116,7 +140,7 @@ def _build_emulator(board: Board, generated: Path, scratch: Path) -> Path | None
         return None
     if emulator.program:
         find_tool(emulator.program, emulator.package, board.name)
-    header = Path(_INCLUDES) / emulator.header
+    header = Path(INCLUDES) / emulator.header
     if emulator.header and not header.is_file():
         raise ToolMissing(
             f"the emulator of board {board.name!r} needs {emulator.header}, which is not installed. "
@@ -134,7 +158,54 @@ def _build_emulator(board: Board, generated: Path, scratch: Path) -> Path | None
     return scratch / "emulator"
 
 
-def build_firmware(name: str, spec: RobotSpec, generated: Path, out: Path, *, sanitize: bool = False) -> Firmware:
+def _build_bootloader(board: Board, out: Path) -> Path:
+    """The board's boot loader as an Intel HEX file: what its package brings, or what its source is compiled to."""
+    emulator, compile_settings = board.settings.emulator, board.settings.compile
+    loader = emulator.bootloader if emulator is not None else None
+    if loader is None:
+        raise ExportError(f"board {board.name} has no boot loader that could be emulated; choose another board.")
+    source = Path(loader.file)
+    if not source.is_file():
+        raise ToolMissing(
+            f"the boot loader of board {board.name!r}, {source}, is not installed. On Debian or Ubuntu: "
+            f"sudo apt-get install {loader.package}"
+        )
+    if source.suffix == ".hex":
+        return source
+    compiler = find_tool(compile_settings.compiler, compile_settings.package, board.name)
+    objcopy = find_tool(compile_settings.objcopy, compile_settings.package, board.name)
+    linked, target = out / "bootloader.elf", out / "bootloader.hex"
+    run_compiler([compiler, *loader.flags, str(source), "-o", str(linked)], f"the boot loader of board {board.name}")
+    run_compiler([objcopy, "-O", "ihex", str(linked), str(target)], f"the boot loader of board {board.name}")
+    return target
+
+
+def build_bare_board(name: str, spec: RobotSpec, out: Path) -> tuple[str, ...]:
+    """The command of an emulated board as it is bought, with no firmware of ours, wired for a robot.
+
+    Args:
+        name: of the board.
+        spec: the robot that the board is wired for.
+        out: folder for the emulator, the generated files that it needs, and the boot loader.
+
+    Raises ToolMissing, and ExportError where the board is not wired for the robot, or has neither a boot loader nor a
+    debugger's access in its emulator.
+    """
+    board = load_board(name)
+    make_folder(out, error=ExportError)
+    write_robot_c(spec, out)
+    if board.settings.wiring:
+        atomic_write_text(out / "wiring.h", render_wiring(board, spec), error=ExportError)
+    flasher = board.settings.flasher
+    if board.settings.emulator is None or flasher is None:
+        raise ExportError(f"board {board.name} is a program of this machine: there is nothing to be flashed.")
+    bare = "gdb" if flasher.tool == "gdb" else str(_build_bootloader(board, out))
+    return str(_build_emulator(board, out, out)), bare
+
+
+def build_firmware(
+    name: str, spec: RobotSpec, generated: Path, out: Path, *, sanitize: bool = False, stack: bool = False
+) -> Firmware:
     """Compile the firmware for a board, and the program that emulates the board, if it is not this machine.
 
     Args:
@@ -144,6 +215,7 @@ def build_firmware(name: str, spec: RobotSpec, generated: Path, out: Path, *, sa
         out: folder for firmware, or firmware.elf and emulator; each replaced only when everything compiled.
         sanitize: with address and undefined-behaviour sanitizers, which end the program at the first finding; for the
             host board.
+        stack: find the worst case of the stack as well, and refuse an image for which it is too much; for chips.
 
     Raises:
         ToolMissing: no compiler, or no emulator. ExportError: something does not compile or fit, a generated file is
@@ -162,7 +234,7 @@ def build_firmware(name: str, spec: RobotSpec, generated: Path, out: Path, *, sa
     flags = (*settings.flags, *(SANITIZERS if sanitize else ()))
     firmware_id = _firmware_id([*core, *hal, *headers], flags)
     folders = _include_flags(board, generated)
-    common = [compiler, *flags, *WARNINGS, "-DESMAML_FIRMWARE", *folders]
+    common = [compiler, *flags, *WARNINGS, "-fstack-usage", "-DESMAML_FIRMWARE", *folders]
     emulated = board.settings.emulator is not None
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -179,13 +251,16 @@ def build_firmware(name: str, spec: RobotSpec, generated: Path, out: Path, *, sa
             run_compiler([compiler, *flags, *objects, *link, "-o", str(linked)], "the firmware (linking)")
             flash, ram = _sizes(board, linked)
             _check_memory(board, flash, ram)
+            bound = _stack(board, linked, scratch) if stack else None
+            if bound is not None:
+                _check_stack(board, ram, bound)
             emulator = _build_emulator(board, generated, scratch)
             made = [path.replace(out / path.name) for path in (linked, emulator) if path is not None]
         bus = render_bus(board, spec)
         bus_file = None if bus is None else atomic_write_text(out / "bus.json", bus, error=ExportError)
     except OSError as error:
         raise ExportError(f"the firmware cannot be written to {out}: {error.strerror or error}.") from error
-    return Firmware(board.name, made[0], tuple(map(str, reversed(made))), flash, ram, bus_file)
+    return Firmware(board.name, made[0], tuple(map(str, reversed(made))), flash, ram, bus_file, firmware_id, bound)
 
 
 def build_host_firmware(spec: RobotSpec, generated: Path, out: Path, *, sanitize: bool = False) -> Path:

@@ -97,7 +97,9 @@ class VirtualRobot:
                 words.seek(0)
                 said = words.read().decode("utf-8", "replace").strip().splitlines()
                 if isinstance(error, LinkError) and said:
-                    raise LinkError(f"the virtual robot did not start: {said[-1]}") from error
+                    # what the board itself said is nearer to the cause than that it did not start
+                    cause = next((line for line in said if line.startswith("board: ")), said[-1])
+                    raise LinkError(f"the virtual robot did not start: {cause}") from error
                 raise
         return self
 

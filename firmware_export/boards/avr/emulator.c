@@ -1,9 +1,10 @@
 /*
  * emulator.c - an ATmega in simavr, its pins in a simulated world.
  *
- *   emulator IMAGE.elf --plant-fd N [--paced] [--unplug-at EPISODE:TICK] [--store FILE] [--report FILE]
+ *   emulator IMAGE.elf|BOOTLOADER.hex --plant-fd N [--paced] [--unplug-at EPISODE:TICK] [--store FILE] [--report FILE]
  *
- * The chip runs the image that would be flashed, cycle by cycle. The UART is a pseudo-terminal (common/line.h). The
+ * The chip runs the image that would be flashed, cycle by cycle. With a boot loader for an image it is a board as it is
+ * bought (bootloader.h): opening the serial line resets it, and firmware is uploaded through that line. The UART is a pseudo-terminal (common/line.h). The
  * world (common/world.h) is wired to the pins as wiring.h says: it moves wheels, whose encoders give edges, and sets
  * voltages; it reads PWM, direction and the power stage. It moves one control period for each toggle of the tick pin
  * while there is torque, and once more to see the last command, so an episode here is the same as anywhere else.
@@ -27,11 +28,13 @@
 #include <simavr/sim_elf.h>
 #include <simavr/sim_io.h>
 
+#include "bootloader.h"
 #include "chip.h"
 #include "line.h"
 #include "memory.h"
 #include "options.h"
 #include "pin.h"
+#include "plug.h"
 #include "wiring.h"
 #include "world.h"
 
@@ -52,6 +55,7 @@
 #define REGISTER_GPIOR1 0x4A
 #define REGISTER_GPIOR2 0x4B
 #define REGISTER_SPL 0x5D
+#define REGISTER_PCICR 0x68
 #define REGISTER_TCCR1A 0x80
 #define REGISTER_OCR1A 0x88
 #define REGISTER_OCR1B 0x8A
@@ -64,6 +68,7 @@ static struct board {
     struct line line;
     struct world world;
     struct options options;
+    int bare; /* no image, but a boot loader that waits for one */
 
     int line_ready; /* the chip takes another byte */
     uint8_t in[256];
@@ -285,7 +290,7 @@ static void wait_for_host(uint64_t limit_us)
 /* Virtual silence beyond half of the watchdog's first stage must be real. */
 static void keep_pace(void)
 {
-    const uint64_t allowed = board.options.paced ? 0 : ROBOT_HOLD_US / 2;
+    const uint64_t allowed = board.options.paced || (board.bare && !board.torque_on) ? 0 : ROBOT_HOLD_US / 2;
     const uint64_t silent = (now() - board.heard_cycle) / CYCLES_PER_US;
     const uint64_t real = wall_us() - board.heard_us;
     if (silent > allowed && silent > real + 200u && board.in_at == board.in_used) {
@@ -404,17 +409,25 @@ static void quiet(avr_t *avr, const int level, const char *format, va_list argum
  * home, and what was half sent to it is gone. */
 static void restarted(void)
 {
+    int i;
+
     board.before += board.last;
     memset(board.at, 0, sizeof board.at);
+    for (i = 0; i < ENCODERS; i++) { /* simavr's levels outlive a reset, and a level that is there already is no edge */
+        avr_raise_irq(board.encoder_pin[i][0], 0);
+        avr_raise_irq(board.encoder_pin[i][1], 0);
+    }
     board.next_edges = now() + START_CYCLES;
     board.line_ready = 1;
     board.in_at = board.in_used;
+    board.heard_cycle = now(); /* a boot loader that listens for a second does so for a real one */
+    board.heard_us = wall_us();
     show_sensors();
 }
 
 int main(int argc, char **argv)
 {
-    static const char usage[] = "usage: emulator IMAGE.elf --plant-fd N [--paced] [--unplug-at EPISODE:TICK] "
+    static const char usage[] = "usage: emulator IMAGE.elf|BOOTLOADER.hex --plant-fd N [--paced] [--unplug-at EPISODE:TICK] "
                                 "[--store FILE] [--report FILE]";
     elf_firmware_t image;
     avr_cycle_count_t next = 0;
@@ -424,15 +437,20 @@ int main(int argc, char **argv)
     board.world.fd = board.options.plant_fd;
     avr_global_logger_set(quiet);
     memset(&image, 0, sizeof image);
-    if (elf_read_firmware(argv[1], &image) != 0) {
+    board.bare = bootloader_is(argv[1]);
+    if (!board.bare && elf_read_firmware(argv[1], &image) != 0) {
         die("the image cannot be read: is it an ELF file for this chip?");
     }
     board.avr = avr_make_mcu_by_name(CHIP_NAME);
     if (board.avr == NULL || avr_init(board.avr) != 0) {
         die("simavr does not know the " CHIP_NAME);
     }
-    image.frequency = HZ;
-    avr_load_firmware(board.avr, &image);
+    if (board.bare) {
+        bootloader_burn(board.avr, argv[1]);
+    } else {
+        image.frequency = HZ;
+        avr_load_firmware(board.avr, &image);
+    }
     board.avr->frequency = HZ;
     board.avr->vcc = board.avr->avcc = AVCC_MV;
     board.avr->sleep = sleep_not;
@@ -445,17 +463,25 @@ int main(int argc, char **argv)
     show_sensors();
     board.heard_us = wall_us();
     line_open(&board.line);
+    if (board.bare) {
+        plug_watch(&board.line);
+    }
     for (;;) {
         const int state = avr_run(board.avr);
         if (state == cpu_Done || state == cpu_Crashed) {
-            errno = 0;
-            die("the chip has crashed or stopped for good");
+            if (!board.bare) {
+                errno = 0;
+                die("the chip has crashed or stopped for good");
+            }
+            bootloader_reset(board.avr, 0); /* half an upload: it strays through empty flash to its boot loader */
         }
         if (board.avr->cycle < board.last) {
             restarted();
         }
         board.last = board.avr->cycle;
-        if (now() >= board.next_edges) {
+        if (board.avr->data[REGISTER_PCICR] == 0) { /* a boot loader counts no edges, nor does firmware that starts */
+            board.next_edges = now() + START_CYCLES;
+        } else if (now() >= board.next_edges) {
             board.next_edges += EDGE_CYCLES;
             give_edges();
         }
@@ -472,9 +498,19 @@ int main(int argc, char **argv)
             keep_pace();
             if (reset_pressed) {
                 reset_pressed = 0;
-                avr_reset(board.avr);
+                if (board.bare) {
+                    bootloader_reset(board.avr, 1);
+                } else {
+                    avr_reset(board.avr);
+                }
             }
-            if (board.options.store != NULL && (power_off || ++looks % 100 == 0)) {
+            if (board.bare && plug_opened(&board.line)) {
+                bootloader_reset(board.avr, 1);
+            }
+            if (++looks % 100 == 0) {
+                wait_for_host(0); /* a machine too slow for the chip never waits, and the world may be gone */
+            }
+            if (board.options.store != NULL && (power_off || looks % 100 == 0)) {
                 save_eeprom();
             }
             if (power_off) {

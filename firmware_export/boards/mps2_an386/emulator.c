@@ -1,13 +1,18 @@
 /*
  * emulator.c - an MPS2 board in QEMU, between a pseudo-terminal and the simulated world.
  *
- *   emulator IMAGE.elf --plant-fd N [--bus-fd N] [--paced] [--unplug-at EPISODE:TICK]
+ *   emulator IMAGE.elf|gdb:PORT --plant-fd N [--bus-fd N] [--paced] [--unplug-at EPISODE:TICK]
+ *
+ * With gdb:PORT the board is empty and halted, and a debugger at that TCP port of this machine loads and starts it.
  *
  * QEMU runs as a child that dies with this program. Its UART 0 is the pseudo-terminal (common/line.h); its UART 1 the
  * servo bus, which is at the other end of an inherited socket and passes by this program; what its UART 2 asks of the
  * world is passed on record by record, which is how this program knows when to pull the cable.
  */
+#include <arpa/inet.h>
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -34,7 +39,8 @@
 #define KEPT_ADDRESS "0x203e0000" /* as in mps2_an386.ld */
 #define PACED_ADDRESS "0x203e0004"
 #define CLOSED_POLL_MS 2
-#define USAGE "usage: emulator IMAGE.elf --plant-fd N [--bus-fd N] [--paced] [--unplug-at EPISODE:TICK]"
+#define USAGE "usage: emulator IMAGE.elf|gdb:PORT --plant-fd N [--bus-fd N] [--paced] [--unplug-at EPISODE:TICK]"
+#define COMMON_WORDS 26 /* of QEMU's command, before what differs */
 
 static struct board {
     struct line line;
@@ -67,6 +73,32 @@ static void pair(int *ours, int *theirs)
     *theirs = fds[1];
 }
 
+/* A socket at which QEMU's debugger interface listens: made here, so that a port that is taken is said at once. */
+static int listen_at(const char *number)
+{
+    struct sockaddr_in address;
+    const int one = 1;
+    unsigned port;
+    char rest;
+    const int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+    errno = 0;
+    if (sscanf(number, "%u%c", &port, &rest) != 1 || port == 0 || port > 65535u) {
+        die("gdb:PORT: the port is a number from 1 to 65535");
+    }
+    memset(&address, 0, sizeof address);
+    address.sin_family = AF_INET;
+    address.sin_port = htons((uint16_t)port);
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    /* without a delay, which connections inherit: a debugger waits for each of many small answers */
+    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) != 0 ||
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one) != 0 ||
+        bind(fd, (const struct sockaddr *)&address, sizeof address) != 0 || listen(fd, 1) != 0) {
+        die("the debugger's TCP port cannot be had, choose another one");
+    }
+    return fd;
+}
+
 static void all(int fd, const uint8_t *data, size_t length, const char *gone)
 {
     size_t done = 0;
@@ -82,11 +114,15 @@ static void all(int fd, const uint8_t *data, size_t length, const char *gone)
 
 static void start_qemu(char *image)
 {
-    char chardev[4][64], boots[96], paced[96];
+    char chardev[5][64], boots[96], paced[96];
     struct timespec real;
-    int uart0, uart2, monitor;
+    const int bare = strncmp(image, "gdb:", 4) == 0;
+    int uart0, uart2, monitor, debugger = -1;
     static const char hello[] = "{\"execute\": \"qmp_capabilities\"}\n";
 
+    if (bare) {
+        debugger = listen_at(image + 4);
+    }
     pair(&board.uart0, &uart0);
     pair(&board.uart2, &uart2);
     pair(&board.monitor, &monitor);
@@ -99,6 +135,7 @@ static void start_qemu(char *image)
     }
     (void)snprintf(chardev[2], sizeof chardev[2], "socket,id=u2,fd=%d", uart2);
     (void)snprintf(chardev[3], sizeof chardev[3], "socket,id=monitor,fd=%d", monitor);
+    (void)snprintf(chardev[4], sizeof chardev[4], "socket,id=g,fd=%d,server=on,wait=off", debugger);
     (void)snprintf(boots, sizeof boots, "loader,addr=" KEPT_ADDRESS ",data=%lu,data-len=4",
                    ((unsigned long)real.tv_sec ^ (unsigned long)real.tv_nsec << 2 ^ (unsigned long)getpid() << 16) &
                        0xFFFFFFFFul);
@@ -108,11 +145,13 @@ static void start_qemu(char *image)
         die("QEMU cannot be started");
     }
     if (board.qemu == 0) {
-        char *const command[] = {
-            "qemu-system-arm", "-M", "mps2-an386", "-nodefaults", "-display", "none", "-kernel", image, "-device", boots,
-            "-device", paced, "-chardev", chardev[0], "-serial", "chardev:u0", "-chardev", chardev[1], "-serial",
-            "chardev:u1", "-chardev", chardev[2], "-serial", "chardev:u2", "-chardev", chardev[3], "-mon",
-            "chardev=monitor,mode=control", NULL};
+        char *command[COMMON_WORDS + 6] = {
+            "qemu-system-arm", "-M", "mps2-an386", "-nodefaults", "-display", "none", "-device", boots, "-device", paced,
+            "-chardev", chardev[0], "-serial", "chardev:u0", "-chardev", chardev[1], "-serial", "chardev:u1", "-chardev",
+            chardev[2], "-serial", "chardev:u2", "-chardev", chardev[3], "-mon", "chardev=monitor,mode=control"};
+        char *const loaded[] = {"-kernel", image, NULL, NULL, NULL, NULL};
+        char *const empty[] = {"-S", "-chardev", chardev[4], "-gdb", "chardev:g", NULL};
+        memcpy(command + COMMON_WORDS, bare ? empty : loaded, sizeof empty);
         (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
         (void)dup2(STDERR_FILENO, STDOUT_FILENO); /* our standard output says one thing: the port */
         close(board.uart0);
@@ -124,6 +163,9 @@ static void start_qemu(char *image)
     close(uart0);
     close(uart2);
     close(monitor);
+    if (debugger >= 0) {
+        close(debugger);
+    }
     if (board.options.bus_fd >= 0) {
         close(board.options.bus_fd); /* QEMU's alone: the servos see its end when QEMU ends */
     }
