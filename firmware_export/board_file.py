@@ -28,8 +28,8 @@ class CompileSettings(_Part):
     """compiler, and the Debian packages that bring it; flags of every file, and of linking, where {board} is the
     board's folder; folders of headers beside the board's own; what the HAL sees besides; its sources, those of a robot
     that is wired by a bus, and those of one that is not wired, where the board can do without; the programs that read
-    sizes out of an image, that make .hex and .bin of it (none: the image is a program), and that list its code; what the
-    processor puts on the stack for an interrupt, beyond what -fstack-usage counts, and for a call.
+    sizes out of an image, that make .hex and .bin of it (none: the image is a program), and that list its code; what
+    the processor puts on the stack for an interrupt, beyond what -fstack-usage counts, and for a call.
     """
 
     compiler: str

@@ -13,7 +13,6 @@ nothing. Leaving the `with` block, by Ctrl-C too, disarms the robot.
 from __future__ import annotations
 
 import time
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from types import TracebackType
@@ -27,8 +26,9 @@ from ..robot_spec import RobotSpec
 from ..signals import F32, I32, Signals
 from .episode import EpisodeRecord, Recorder, Telemetry
 from .link import CONNECT_SECONDS, RETRY_SECONDS, ControllerInfo, Link
-from .messages import CHUNK_FLOATS, Fault, Flag, Frame, Reason, State
-from .parameters import keep_parameters, read_parameters
+from .messages import Fault, Flag, Frame, Reason, State
+from .parameters import keep_parameters, read_parameters, write_parameters
+from .parameters import theta_crc32 as theta_crc32
 from .refusals import fault_text
 from .transport import DEFAULT_BAUD, Transport, open_port
 
@@ -54,11 +54,6 @@ class Status:
     longest_tick_us: int
     stack_bytes: int
     stack_left: int
-
-
-def theta_crc32(theta: F32) -> int:
-    """CRC-32 by which both sides know parameters: of the little-endian float32 bytes."""
-    return zlib.crc32(np.ascontiguousarray(theta, dtype="<f4").tobytes())
 
 
 class RobotController:
@@ -108,15 +103,7 @@ class RobotController:
 
         The old base stays until everything came and its CRC fits. Raises PolicyError where theta is not finite.
         """
-        vector = check_theta(self.policy, theta)
-        crc = theta_crc32(vector)
-        self.link.exchange("params_begin", count=len(vector), crc32=crc)
-        for offset in range(0, len(vector), CHUNK_FLOATS):
-            part = [float(v) for v in vector[offset : offset + CHUNK_FLOATS]]
-            values = part + [0.0] * (CHUNK_FLOATS - len(part))
-            self.link.exchange("params_chunk", offset=offset, used=len(part), values=values)
-        self.link.exchange("params_end")
-        return crc
+        return write_parameters(self.link, check_theta(self.policy, theta))
 
     def read_parameters(self) -> F32:
         """The controller's base parameters, float32 (d,)."""

@@ -29,7 +29,12 @@ from .transport import Transport
 #: Waits for an answer, in seconds; the command is sent again after each. A loaded computer may take its time.
 RETRY_SECONDS = (0.025, 0.05, 0.1, 0.2, 0.4)
 HELLO_SECONDS = 0.1
-CONNECT_SECONDS = 5.0
+CONNECT_SECONDS = 12.0
+#: Opening the port resets some boards, and a boot loader that meets a greeting takes it for the beginning of an upload.
+#: That of the Arduino Mega then waits for the rest, and starts the firmware after 6.5 s in which nothing came.
+LOADER_SECONDS = 7.5
+_GREETING_SECONDS = 1.5
+_DRAIN_SECONDS = 5.0
 #: Questions for the clock: so many at the start, then one so often while a session waits for something else.
 CLOCK_QUESTIONS = 8
 CLOCK_SECONDS = 0.983
@@ -212,7 +217,7 @@ class Link:
 
     def drain(self, quiet_seconds: float = 0.05) -> None:
         """Drop what is on its way, until nothing has come for so long: answers to questions that were asked twice."""
-        end = time.monotonic() + CONNECT_SECONDS
+        end = time.monotonic() + _DRAIN_SECONDS
         while time.monotonic() < end and self.receive(time.monotonic() + quiet_seconds) is not None:
             pass
 
@@ -300,11 +305,16 @@ class Link:
         self.session = secrets.randbelow(0xFFFF) + 1
         self._sequence = secrets.randbelow(0x10000)
         sequence = self.next_sequence()
-        end = time.monotonic() + seconds
+        begun = time.monotonic()
+        end = begun + seconds
+        quiet = LOADER_SECONDS
         while time.monotonic() < end:
             # the zero ends whatever half a frame an earlier program left on the line
             self.write(DELIMITER + self._hello(sequence))
-            pause = min(end, time.monotonic() + HELLO_SECONDS)
+            wait = HELLO_SECONDS
+            if quiet and time.monotonic() - begun > _GREETING_SECONDS:
+                wait, quiet = quiet, 0.0
+            pause = min(end, time.monotonic() + wait)
             while (frame := self.receive(pause)) is not None:
                 if _is_busy(frame):
                     raise refusal(self.port, "hello", frame.values["result"], frame.values["detail"])

@@ -1,6 +1,8 @@
-"""A controller's base parameters over the link: read back, and kept over power off."""
+"""A controller's base parameters over the link: read, replaced, and kept over power off."""
 
 from __future__ import annotations
+
+import zlib
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +28,26 @@ def read_parameters(link: Link, count: int) -> F32:
             )
         theta[offset : offset + reply["used"]] = reply["values"][: reply["used"]]
     return theta
+
+
+def write_parameters(link: Link, theta: F32) -> int:
+    """Make finite `theta`, float32 (count,), the controller's base parameters; returns their CRC-32. Raises LinkError.
+
+    The old base stays until everything came and its CRC fits.
+    """
+    crc = theta_crc32(theta)
+    link.exchange("params_begin", count=len(theta), crc32=crc)
+    for offset in range(0, len(theta), CHUNK_FLOATS):
+        part = [float(v) for v in theta[offset : offset + CHUNK_FLOATS]]
+        values = part + [0.0] * (CHUNK_FLOATS - len(part))
+        link.exchange("params_chunk", offset=offset, used=len(part), values=values)
+    link.exchange("params_end")
+    return crc
+
+
+def theta_crc32(theta: F32) -> int:
+    """CRC-32 by which both sides know parameters: of the little-endian float32 bytes."""
+    return zlib.crc32(np.ascontiguousarray(theta, dtype="<f4").tobytes())
 
 
 def keep_parameters(link: Link, keep: bool) -> None:

@@ -19,7 +19,7 @@ from .robot_alone import pause, resume, watch
 from .robot_arm import arm
 from .robot_live import latency, monitor
 from .robot_log import log
-from .robot_port import AsJson, at_port, robot_name, show
+from .robot_port import AsJson, at_port, greeted, robot_name, show
 
 app = typer.Typer(help="Look at a controller, stop it, test it.", no_args_is_help=True)
 
@@ -63,9 +63,7 @@ def info(link: Link, as_json: AsJson = False) -> None:
 
     Example: esmaml robot info --port /dev/ttyACM0
     """
-    reply = link.probe()
-    if reply is None:
-        raise link.nobody()
+    reply = greeted(link)
     low_latency = link.transport.low_latency
     show(f"controller at {link.port}", _facts(controller_info(reply)) | {"low_latency_mode": low_latency}, as_json)
 

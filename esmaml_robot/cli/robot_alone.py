@@ -16,7 +16,7 @@ from ..bridge.messages import Flag, Operator, Progress
 from ..errors import SafetyStop
 from ..robot_spec import known_robots, load_robot
 from .common import ask, err, print_json
-from .robot_port import AsJson, at_port
+from .robot_port import AsJson, at_port, greeted
 
 #: How often it is asked how far it is; also what keeps other programs out.
 _ASK_SECONDS = 0.25
@@ -24,9 +24,7 @@ _ASK_SECONDS = 0.25
 
 def _watched(link: Link, robot: str | None) -> Link:
     """The same line with the messages of the robot at its other end, if that is a known one, and a session."""
-    reply = link.probe()
-    if reply is None:
-        raise link.nobody()
+    reply = greeted(link)
     shipped = (name for name in known_robots() if load_robot(name).spec_hash == reply["spec_hash"])
     name = robot or next(shipped, None)
     watched = Link(link.transport, None if name is None else load_robot(name), None)

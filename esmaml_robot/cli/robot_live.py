@@ -19,7 +19,7 @@ from ..errors import LinkTimeout
 from ..robot_spec import RobotSpec, load_robot
 from ..signals import Signals
 from .common import err, print_json
-from .robot_port import AsJson, at_port, robot_name, show
+from .robot_port import AsJson, at_port, greeted, robot_name, show
 
 _MONITOR_SECONDS = 0.1
 
@@ -70,9 +70,7 @@ def monitor(
 
     Example: esmaml robot monitor --port /dev/ttyACM0
     """
-    reply = link.probe()
-    if reply is None:
-        raise link.nobody()
+    reply = greeted(link)
     spec = load_robot(robot or robot_name(reply["spec_hash"]))
     link.speak_to(spec)
     link.connect()

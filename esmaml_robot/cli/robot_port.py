@@ -7,6 +7,7 @@ import functools
 import inspect
 import os
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,13 +15,13 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from ..bridge.link import Link
+from ..bridge.link import LOADER_SECONDS, Link
 from ..bridge.transport import DEFAULT_BAUD, open_port
 from ..checkpoint import RunFolder
 from ..errors import ConfigError
 from ..files import free_name
 from ..robot_spec import known_robots, load_robot
-from .common import guarded, out, print_json
+from .common import err, guarded, out, print_json
 from .ports import parse_sim_port, real_port
 
 Port = Annotated[str, typer.Option(help="Serial port, pyserial URL, or sim://ROBOT?seed=N with --run.")]
@@ -86,6 +87,18 @@ def at_port(command: Callable[..., None]) -> Callable[..., None]:
     at.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     at.__annotations__ = {p.name: p.annotation for p in parameters}
     return guarded(at)
+
+
+def greeted(link: Link) -> dict[str, Any]:
+    """Who is there, without a session; a boot loader that took the question for its own gets time to go on."""
+    reply = link.probe()
+    if reply is None:
+        with err.status("no answer yet: waiting in case a boot loader is still at work"):
+            time.sleep(LOADER_SECONDS)
+            reply = link.probe()
+    if reply is None:
+        raise link.nobody()
+    return reply
 
 
 def robot_name(spec_hash: str) -> str:
