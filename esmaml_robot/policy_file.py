@@ -34,8 +34,16 @@ def _header_checksum(header: dict[str, str]) -> str:
     return str(zlib.crc32(json.dumps(sorted((k, v) for k, v in header.items() if k != "header_crc32")).encode()))
 
 
+def _in_order(data: bytes) -> bytes:
+    """The same file with the keys of its header sorted: safetensors writes them in an order that differs each time."""
+    size = int.from_bytes(data[:8], "little")
+    header = json.dumps(json.loads(data[8 : 8 + size]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)  # the arrays begin at a multiple of 8
+    return len(header).to_bytes(8, "little") + header + data[8 + size :]
+
+
 def save_policy(path: Path, stored: StoredPolicy) -> Path:
-    """Write the policy atomically. Raises CheckpointError (disk)."""
+    """Write the policy atomically, the same policy as the same bytes. Raises CheckpointError (disk)."""
     policy = stored.policy
     arrays = {
         "theta": policy.theta,
@@ -52,7 +60,7 @@ def save_policy(path: Path, stored: StoredPolicy) -> Path:
         "origin": json.dumps(stored.origin, sort_keys=True),
     }
     header["header_crc32"] = _header_checksum(header)
-    return atomic_write_bytes(path, to_safetensors(arrays, metadata=header), error=CheckpointError)
+    return atomic_write_bytes(path, _in_order(to_safetensors(arrays, metadata=header)), error=CheckpointError)
 
 
 def load_policy(path: Path) -> StoredPolicy:

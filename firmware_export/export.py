@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,12 +16,13 @@ from typing import Any
 
 from esmaml_robot import __version__
 from esmaml_robot.errors import ExportError
-from esmaml_robot.files import atomic_write_text, make_folder, sync_folder
+from esmaml_robot.files import atomic_write_text, make_folder
 from esmaml_robot.policy import Policy
 from esmaml_robot.robot_spec import RobotSpec
 
 from .onnx_model import write_onnx
 from .policy_c import POLICY_FILES, write_policy_c
+from .staging import publish, stage_in
 from .verify import FORMATS, ONNX_FILE, VerifyReport, verify_export
 
 MANIFEST_FILE = "export.json"
@@ -62,32 +61,6 @@ class ExportReport:
             "files": {f.path.name: {"size": f.size, "sha256": f.sha256} for f in self.files},
             "verify": self.verify.to_json(),
         }
-
-
-def stage_in(folder: Path) -> Path:
-    """A temporary folder inside `folder`: on the same file system, so that files can be moved out of it by renaming."""
-    try:
-        return Path(tempfile.mkdtemp(prefix=".export-", dir=folder))
-    except OSError as problem:
-        raise ExportError(
-            f"cannot write in {folder}: {problem.strerror}; choose another folder, change its owner or free some space."
-        ) from problem
-
-
-def publish(stage: Path, folder: Path, names: Sequence[str]) -> None:
-    """Move the verified files in, one atomic rename each."""
-    for name in names:
-        try:
-            os.replace(stage / name, folder / name)
-        except OSError as problem:
-            raise ExportError(
-                f"cannot replace {folder / name}: {problem.strerror}; is a folder of that name in the way? "
-                f"Files of this export may be mixed with older ones in {folder}: export again."
-            ) from problem
-    try:
-        sync_folder(folder)
-    except OSError as problem:
-        raise ExportError(f"the disk did not confirm the files in {folder}: {problem.strerror}; check it.") from problem
 
 
 def export_policy(

@@ -24,11 +24,12 @@ from esmaml_robot.files import atomic_write_text, make_folder
 
 from .c_source import render
 from .compiler import compile_c, compiler_version, run
-from .export import MANIFEST_FILE, ExportedFile, publish, stage_in
+from .export import MANIFEST_FILE, ExportedFile
 from .float_c import check_name, network_hash, render_network_c
 from .float_model import forward32, probe_inputs, tolerance
 from .network import Network
 from .onnx_reader import OnnxModel, read_onnx
+from .staging import publish, stage_in
 
 F32 = npt.NDArray[np.float32]
 

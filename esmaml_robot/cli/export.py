@@ -27,7 +27,8 @@ def stored_policy(run: Path, session: str | None) -> tuple[Policy, str, str]:
     return stored.policy, stored.robot, stored.spec_hash
 
 
-def _choose_session(run: Path, session: str | None, meta: bool) -> str | None:
+def choose_session(run: Path, session: str | None, meta: bool) -> str | None:
+    """The session asked for, or the only one; None for the meta-policy."""
     if meta:
         return None
     if session is not None:
@@ -113,7 +114,7 @@ def export(
         _show(f"{report.shape}, network {report.network_hash}", report, as_json)
         return
     _only_for(".onnx files", name=name, output=output)
-    policy, name, spec_hash = stored_policy(run, _choose_session(run, session, meta))
+    policy, name, spec_hash = stored_policy(run, choose_session(run, session, meta))
     spec, _ = robot_of(run, robot)
     if spec.spec_hash != spec_hash:
         raise SpecMismatch(
