@@ -13,7 +13,8 @@ EsmamlError                 exit code 1   anything below; the message says what,
 │   └── OperatorStop                      a person said no, or nobody was there to say yes
 ├── ExportError             exit code 8   a policy cannot be written in the format asked for
 ├── ToolMissing             exit code 9   a compiler, another program or an optional package is not installed
-└── SimulationError         exit code 10  a simulated body yielded a number that is not finite
+├── SimulationError         exit code 10  a simulated body yielded a number that is not finite
+└── FlashError              exit code 11  an image did not get onto the board
 """
 
 from __future__ import annotations
@@ -75,3 +76,7 @@ class ToolMissing(EsmamlError):
 
 class SimulationError(EsmamlError):
     exit_code = 10
+
+
+class FlashError(EsmamlError):
+    exit_code = 11

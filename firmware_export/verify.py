@@ -8,7 +8,7 @@ actuator's range (firmware_export/reference.py).
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -126,6 +126,28 @@ def _run_onnx(reference: Reference, path: Path, sensors: F32, memory: Memory) ->
     return commands
 
 
+def run_selftest(program: Path, source: Path, check: Callable[[dict[str, str]], None]) -> float:
+    """Largest error of the test vectors in a compiled policy.c, whose hashes `check` accepts or refuses by an error.
+
+    Args:
+        program: `source` and templates/policy_filter.c, compiled.
+        source: for messages.
+
+    Raises ExportError where a vector is missed or the parameters are not those exported.
+    """
+    lines = run([program, "selftest"], f"policy_selftest() of {source}").decode().split()
+    if len(lines) != 5:
+        raise ExportError(f"policy_selftest() of {source} printed {lines}; five values were expected. {_ADVICE}")
+    check(dict(zip(("spec_hash", "layout_hash", "policy_hash"), lines[2:], strict=True)))
+    result, error = int(lines[0]), float(lines[1])
+    if result != 0:
+        raise ExportError(
+            f"policy_selftest() of {source} fails: {_SELFTEST_RESULTS.get(result, 'unknown result')} "
+            f"(result {result}), largest error {error:g}. {_ADVICE}"
+        )
+    return error
+
+
 def _run_c(reference: Reference, folder: Path, sensors: F32, memory: Memory) -> tuple[F32, float]:
     """Commands (B, n_actuators) of the compiled policy.c, and the largest error of its selftest."""
     header, source = (_need(folder / name) for name in POLICY_FILES)
@@ -137,17 +159,7 @@ def _run_c(reference: Reference, folder: Path, sensors: F32, memory: Memory) -> 
             include=[folder],
             extra=["-Wno-error"],
         )
-        lines = run([program, "selftest"], f"policy_selftest() of {source}").decode().split()
-        if len(lines) != 5:
-            raise ExportError(f"policy_selftest() of {source} printed {lines}; five values were expected. {_ADVICE}")
-        hashes = dict(zip(("spec_hash", "layout_hash", "policy_hash"), lines[2:], strict=True))
-        _require_hashes(reference, header, hashes)
-        result, error = int(lines[0]), float(lines[1])
-        if result != 0:
-            raise ExportError(
-                f"policy_selftest() of {source} fails: {_SELFTEST_RESULTS.get(result, 'unknown result')} "
-                f"(result {result}), largest error {error:g}. {_ADVICE}"
-            )
+        error = run_selftest(program, source, lambda hashes: _require_hashes(reference, header, hashes))
         rows = np.hstack([sensors, memory.ticks[:, None], memory.previous], dtype=np.float32, casting="same_kind")
         raw = run([program, "act"], f"running {source}", data=rows.astype("<f4").tobytes())
     commands = np.frombuffer(raw, dtype=np.float32)

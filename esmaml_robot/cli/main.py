@@ -6,18 +6,23 @@ import typer
 
 from .adapt import adapt
 from .baselines import app as baselines
+from .build import build
 from .demo import demo
+from .doctor import doctor
+from .emulate import emulate
 from .evaluate import evaluate
 from .export import export
+from .flash import flash
 from .info import info
 from .play import play
 from .robot import app as robot
 from .tasks import tasks
 from .train import train
+from .verify import verify
 
 app = typer.Typer(
     name="esmaml",
-    help="Meta-train a small robot policy in simulation, adapt it on the robot, export it as ONNX and C.",
+    help="Meta-train a small robot policy in simulation, adapt it on the robot, export it as ONNX and C, flash it.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="rich",
@@ -29,11 +34,16 @@ app.command(name="eval")(evaluate)
 app.add_typer(baselines, name="baseline")
 app.command()(adapt)
 app.command()(export)
+app.command()(build)
+app.command()(flash)
+app.command()(verify)
+app.command()(emulate)
 app.add_typer(robot, name="robot")
 app.command()(play)
 app.command()(tasks)
 app.command()(demo)
 app.command()(info)
+app.command()(doctor)
 
 
 def run() -> None:

@@ -23,3 +23,16 @@ class Plant(Protocol):
         Without torque the actuators exert nothing, whatever their counts.
         """
         ...
+
+
+class StandingPlant:
+    """A world in which nothing moves: all counts are 0, whatever the actuators do. For firmware that is only asked."""
+
+    def __init__(self, n_sensors: int) -> None:
+        self._sensors = np.zeros(n_sensors, np.int32)
+
+    def reset(self, episode_seed: int) -> I32:
+        return self._sensors
+
+    def step(self, actuators: I32, torque_on: bool) -> I32:
+        return self._sensors

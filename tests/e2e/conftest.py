@@ -1,7 +1,9 @@
 """A small trained run, made once, and helpers to call `esmaml` as a user does."""
 
+import contextlib
 import json
 import math
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -66,3 +68,58 @@ def make_run(seeking_theta):
 
 def read_json(text):
     return json.loads(text)
+
+
+class Desk:
+    """Boards on a desk: `esmaml emulate` as a user runs it, each ended by Ctrl-C."""
+
+    def __init__(self):
+        self.command = [sys.executable, "-c", "from esmaml_robot.cli.main import run; run()"]
+
+    @contextlib.contextmanager
+    def board(self, name, *more):
+        """What an emulated board says of itself, for as long as the block lasts."""
+        command = [*self.command, "emulate", "--robot", "rover_uno", "--board", name, *map(str, more)]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        try:
+            line = process.stdout.readline()  # the command itself gives up after a minute, and closes the pipe
+            assert line, process.stderr.read()
+            yield json.loads(line)
+        finally:
+            process.send_signal(signal.SIGINT)
+            _, said = process.communicate(timeout=30)
+        assert process.returncode == 0, said
+
+
+@pytest.fixture(scope="session")
+def desk():
+    return Desk()
+
+
+@pytest.fixture(scope="session")
+def images(make_run, tmp_path_factory):
+    """A function of a board: its image of the seeking meta-policy, built once by the command."""
+    from firmware_export.image import load_image
+
+    run, made = make_run(tmp_path_factory.mktemp("images") / "run"), {}
+
+    def image(board):
+        if board not in made:
+            built = json.loads(run_esmaml("build", run, "--meta", "--board", board, "--json").stdout)
+            made[board] = load_image(Path(built["folder"]))
+        return made[board]
+
+    image.run = run
+    return image
+
+
+@pytest.fixture(scope="session")
+def proven():
+    """A function of what `esmaml flash --json` printed and an image: asserts that the one proves the other."""
+
+    def check(proof, image):
+        names = ("board", "spec_hash", "layout_hash", "policy_hash", "firmware_id", "parameters_crc32")
+        assert {n: proof[n] for n in names} == {n: getattr(image.manifest, n) for n in names}
+        assert 0.0 <= proof["selftest_error"] <= 1e-5
+
+    return check
