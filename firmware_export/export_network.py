@@ -156,6 +156,11 @@ def verify_network(model: OnnxModel, path: Path, name: str, folder: Path, sample
     # an output that depends on no input need not be NaN: its numpy twin tells
     if np.isnan(of_nan).tolist() != np.isnan(forward32(network, with_nan[-1:])[0]).tolist():
         raise ExportError(f"{name}.c: inputs that are NaN give {of_nan.tolist()}. Nothing was written.")
+    if not np.isfinite(of_c).all():
+        row = int(np.flatnonzero(~np.isfinite(of_c).all(axis=1))[0])
+        raise ExportError(
+            f"an output is not finite for the inputs {x[row].tolist()}: a sum overflows float32. Nothing was written."
+        )
     exact, allowed = network.forward(x), tolerance(network, x)
     gaps = {"onnxruntime": np.abs(of_onnx.astype(np.float64) - of_c), "float64": np.abs(exact - of_c)}
     for what, gap in gaps.items():

@@ -87,7 +87,7 @@ def export(
     session: Annotated[str | None, typer.Option(help="Adaptation session whose policy to export.")] = None,
     meta: Annotated[bool, typer.Option("--meta", help="The meta-policy, as trained, instead.")] = False,
     robot: Annotated[str | None, typer.Option(help="Robot file, where it is not one that ships.")] = None,
-    out_folder: Annotated[Path | None, typer.Option("--out", help="Where to; default RUN/export.")] = None,
+    out_folder: Annotated[Path | None, typer.Option("--out", help="Where to; default RUN/export or MODEL-c.")] = None,
     formats: Annotated[str | None, typer.Option(help="onnx, c, or both with a comma (the default).")] = None,
     only_c: Annotated[bool, typer.Option("--c", help="C alone: --formats c.")] = False,
     samples: Annotated[int, typer.Option(help="Random observations to compare on.", min=1)] = 10_000,

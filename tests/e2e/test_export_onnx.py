@@ -139,9 +139,9 @@ def test_c_that_is_not_the_network_is_found(scaled, tmp_path, monkeypatch):
     def spoilt(*arguments):
         files = real(*arguments)
         # the selftest is blinded first: the comparison itself must notice
-        files["net.c"] = files["net.c"].replace("result = 1;", "result = 0;").replace(
-            "x = x / (x + 2.0f);", "x = x / (x + 2.001f);"
-        )  # fmt: skip
+        for old, new in (("result = 1;", "result = 0;"), ("x = x / (x + 1.0f);", "x = x / (x + 1.001f);")):
+            assert old in files["net.c"]
+            files["net.c"] = files["net.c"].replace(old, new)
         return files
 
     monkeypatch.setattr(module, "render_network_c", spoilt)
