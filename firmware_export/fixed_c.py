@@ -162,7 +162,7 @@ def render_fixed_c(plan: FixedNetwork, name: str = "fixed", vectors: int = DEFAU
         "plan": plan,
         "inputs": len(plan.inputs),
         "outputs": len(plan.outputs),
-        "widths": " ".join(str(len(layer.bias)) for layer in plan.layers),
+        "widths": "-".join(map(str, [len(plan.inputs), *(len(layer.bias) for layer in plan.layers)])),
         "low": last.low.tolist(),
         "high": last.high.tolist(),
         "layers": layers,
