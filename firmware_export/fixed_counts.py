@@ -96,5 +96,5 @@ def placed(inputs: Sequence[Counts], least_bits: int) -> tuple[I64, I64]:
     low, high = limits_of(inputs)
     middle = (low + high + 1) >> 1
     centre = np.where(np.abs(middle) * 8 > high - low, middle, 0)
-    bits = np.ceil(np.log2(np.maximum(high - centre, centre - low))).astype(np.int64)
+    bits = np.ceil(np.log2(np.maximum(high - centre + 1, centre - low))).astype(np.int64)
     return centre, np.maximum(least_bits - bits, 0)

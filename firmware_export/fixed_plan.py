@@ -173,6 +173,13 @@ class FixedNetwork:
     def check(self) -> None:
         """Raise ExportError unless everything fits its format; a plan that is exported has been through this."""
         limit = 32767 if self.bits == 16 else 127
+        least, most = self.input_range()
+        for entry, bad in zip(self.inputs, (least < INT16[0]) | (most > INT16[1]), strict=True):
+            if bad:
+                raise ExportError(f"input {entry.name!r} does not fit 16 bits after its shift.")
+        widest = max(len(self.inputs), *(len(layer.weight) for layer in self.layers))
+        if widest > MAX_WIDTH:
+            raise ExportError(f"a layer is {widest} wide; fixed point goes up to {MAX_WIDTH}.")
         for layer, (down, up) in zip(self.layers, self.accumulators(), strict=True):
             for what, bad in (
                 ("an accumulator beyond 32 bits", (down < INT32[0]) | (up > INT32[1])),

@@ -167,6 +167,18 @@ def test_small_sensors_beside_large_ones_keep_their_weights():
     assert plan.error < 3e-5
 
 
+@pytest.mark.parametrize("bits", [16, 8])
+@pytest.mark.parametrize("high", [1, 2, 3, 255, 256, 511, 512, 1000, 32767])
+def test_inputs_fit_16_bits_after_their_shift(high, bits):
+    for low in (0, -high, -high - 1 if high < 32767 else -32768):
+        inputs = (Counts("x", "", 1 / (high - low), 0.0, low, high),)
+        plan = quantise(linear([[1.0]]), inputs, q15(("y",), [2]), uniform_rows(inputs, 64, 1), bits)
+        least, most = plan.input_range()
+        assert -32768 <= least[0] < most[0] <= 32767
+    with pytest.raises(ExportError, match="input 'x' does not fit 16 bits"):
+        replace(plan, shift=plan.shift + 16).check()
+
+
 def test_errors_are_within_the_aims_on_the_measured_networks():
     for name, (bits, aim) in itertools.product(WIDTHS, ((16, 1e-3), (8, 1e-2))):
         case = measured_case(name)
