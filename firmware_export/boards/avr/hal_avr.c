@@ -253,19 +253,21 @@ void hal_episode_begin(uint32_t episode_seed)
 
 extern uint8_t _end; /* of all variables; the stack comes down from RAMEND, and there is no heap */
 
-/* Before main(), and before anything is on the stack: no C yet, but for what needs none. */
-__attribute__((naked, used, section(".init3"))) void paint_stack(void)
-{
-    __asm volatile("ldi r30, lo8(_end)\n\t"
-                   "ldi r31, hi8(_end)\n\t"
-                   "ldi r24, %0\n\t"
-                   "ldi r25, hi8(%1 + 1)\n"
-                   "1:\n\t"
-                   "st Z+, r24\n\t"
-                   "cpi r30, lo8(%1 + 1)\n\t"
-                   "cpc r31, r25\n\t"
-                   "brne 1b" ::"M"(PAINT), "i"(RAMEND));
-}
+#define TEXT_OF(x) #x
+#define TEXT(x) TEXT_OF(x)
+
+/* Before main(), and before anything is on the stack. Not a function: the compiler knows no stack of a naked one. */
+__asm__(".pushsection .init3,\"ax\",@progbits\n\t"
+        "ldi r30, lo8(_end)\n\t"
+        "ldi r31, hi8(_end)\n\t"
+        "ldi r24, " TEXT(PAINT) "\n\t"
+        "ldi r25, hi8(" TEXT(RAMEND) " + 1)\n"
+        "1:\n\t"
+        "st Z+, r24\n\t"
+        "cpi r30, lo8(" TEXT(RAMEND) " + 1)\n\t"
+        "cpc r31, r25\n\t"
+        "brne 1b\n\t"
+        ".popsection");
 
 void hal_stack(uint16_t *used, uint16_t *left)
 {
