@@ -247,7 +247,7 @@ def build_firmware(
                 run_compiler([*common, *extra, "-c", str(source), "-o", str(target)], source.name)
                 objects.append(str(target))
             linked = scratch / ("firmware.elf" if emulated else "firmware")
-            link = [flag.replace("{board}", str(board.folder)) for flag in settings.link_flags]
+            link = [board.fill(flag) for flag in settings.link_flags]
             run_compiler([compiler, *flags, *objects, *link, "-o", str(linked)], "the firmware (linking)")
             flash, ram = _sizes(board, linked)
             _check_memory(board, flash, ram)

@@ -10,17 +10,20 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 from esmaml_robot.errors import ExportError
-from esmaml_robot.robot_spec import RobotSpec
+from esmaml_robot.robot_spec import Actuator, RobotSpec, Sensor
 
 from .c_source import render
 
 #: Kinds of pins, in the order of their numbers in C.
-KINDS = ("encoder", "adc", "pwm")
+KINDS = ("encoder", "adc", "pwm", "spi")
+_SENSOR_KINDS = ("encoder", "adc", "spi")
+_INT16 = (-(2**15), 2**15 - 1)
 
 #: A register of a sensor device, bytes; and of the bus watchdog, microseconds.
 _REGISTER_BYTES, _WATCHDOG_US, _WATCHDOG_MOST = 4, 20_000, 127
@@ -44,9 +47,12 @@ class _Part(BaseModel):
 
 
 class PinWiring(_Part):
-    """pwm_top: counts of full power. sensors, actuators: KIND.NUMBER by the name in the robot's file."""
+    """pwm_top, adc_top: counts of full power and of full voltage. sensors, actuators: KIND.NUMBER by the name in the
+    robot's file.
+    """
 
     pwm_top: int = Field(gt=0, le=65535)
+    adc_top: int = Field(default=1023, gt=0, le=65535)
     sensors: Mapping[str, str]
     actuators: Mapping[str, str]
 
@@ -83,7 +89,28 @@ Wiring = Annotated[
 ]
 
 
-def _wire(board: str, robot: str, name: str, pin: str | None, allowed: tuple[str, ...]) -> tuple[str, int]:
+@dataclass(frozen=True)
+class Wire:
+    """An input or output: `number` counts within its kind, and is the register's address for "spi"."""
+
+    kind: str
+    number: int
+
+
+@dataclass(frozen=True)
+class RobotWiring:
+    """The wires of a robot's sensors and actuators, in the order of its file."""
+
+    sensors: tuple[Wire, ...]
+    actuators: tuple[Wire, ...]
+    pwm_top: int
+
+    def count(self, kind: str) -> int:
+        """How many inputs or outputs of a kind there must be: one more than the highest number."""
+        return max((w.number + 1 for w in (*self.sensors, *self.actuators) if w.kind == kind), default=0)
+
+
+def _wire(board: str, robot: str, name: str, pin: str | None, allowed: tuple[str, ...]) -> Wire:
     if pin is None:
         raise ExportError(f"board {board}: the wiring of robot {robot} has no pin for {name!r}; add it.")
     kind, dot, number = pin.partition(".")
@@ -92,26 +119,42 @@ def _wire(board: str, robot: str, name: str, pin: str | None, allowed: tuple[str
             f"board {board}: the wiring of robot {robot} says {name} = {pin!r}; expected one of "
             f"{', '.join(f'{k}.0' for k in allowed)}, or a higher number."
         )
-    return kind, int(number)
+    return Wire(kind, int(number))
+
+
+def _check_counts(board: str, robot: str, part: Sensor | Actuator, kind: str, allowed: tuple[int, int]) -> None:
+    if not allowed[0] <= min(part.counts) <= max(part.counts) <= allowed[1]:
+        raise ExportError(
+            f"board {board}: {part.name} of robot {robot} has counts {list(part.counts)}; a pin of kind {kind!r} "
+            f"has {list(allowed)}. Wire it to another kind, or change the counts in the robot's file."
+        )
+
+
+def robot_pins(board: str, wiring: PinWiring, spec: RobotSpec) -> RobotWiring:
+    """The pins of a robot. Raises ExportError where they do not fit it."""
+    sensors = tuple(_wire(board, spec.name, s.name, wiring.sensors.get(s.name), _SENSOR_KINDS) for s in spec.sensors)
+    actuators = tuple(_wire(board, spec.name, a.name, wiring.actuators.get(a.name), ("pwm",)) for a in spec.actuators)
+    for sensor, wire in zip(spec.sensors, sensors, strict=True):
+        if wire.kind == "adc":
+            _check_counts(board, spec.name, sensor, "adc", (0, wiring.adc_top))
+        elif wire.kind == "spi":
+            _check_counts(board, spec.name, sensor, "spi", _INT16)
+    for actuator in spec.actuators:
+        _check_counts(board, spec.name, actuator, "pwm", (-wiring.pwm_top, wiring.pwm_top))
+    return RobotWiring(sensors, actuators, wiring.pwm_top)
 
 
 def pins_header(board: str, wiring: PinWiring, spec: RobotSpec) -> str:
     """wiring.h of pins. Raises ExportError where they do not fit the robot."""
-    sensors = [_wire(board, spec.name, s.name, wiring.sensors.get(s.name), ("encoder", "adc")) for s in spec.sensors]
-    actuators = [_wire(board, spec.name, a.name, wiring.actuators.get(a.name), ("pwm",)) for a in spec.actuators]
-    for actuator in spec.actuators:
-        if max(abs(c) for c in actuator.counts) > wiring.pwm_top:
-            raise ExportError(
-                f"board {board}: {actuator.name} of robot {spec.name} has counts {list(actuator.counts)}; its PWM "
-                f"has {wiring.pwm_top} steps to each side."
-            )
+    pins = robot_pins(board, wiring, spec)
     return render(
         "wiring.h.j2",
         board=board,
         spec=spec,
         kinds=KINDS,
-        pwm_top=wiring.pwm_top,
-        tables=[("sensors", sensors), ("actuators", actuators)],
+        pwm_top=pins.pwm_top,
+        spi=pins.count("spi") > 0,
+        tables=[("sensors", pins.sensors), ("actuators", pins.actuators)],
         names={"sensors": [s.name for s in spec.sensors], "actuators": [a.name for a in spec.actuators]},
     )
 

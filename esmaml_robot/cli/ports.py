@@ -95,9 +95,7 @@ def real_port(
         )
     own_package("firmware_export")
     own_package("sim")
-    boards = importlib.import_module("firmware_export.board_file").known_boards()
-    if sim_port.board not in boards:
-        raise ConfigError(f"port {url!r}: there is no board {sim_port.board!r}; known: {', '.join(boards)}")
+    importlib.import_module("firmware_export.board_file").load_board(sim_port.board)  # before anything is written
     make_folder(build_folder)
     importlib.import_module("firmware_export.policy_c").write_policy_c(policy, spec, build_folder)
     importlib.import_module("firmware_export.robot_c").write_robot_c(spec, build_folder)

@@ -188,18 +188,23 @@ def test_bad_sim_ports_are_one_line_that_names_them(url, words):
 
 
 @pytest.mark.parametrize(
-    ("robot", "board", "kind", "words"),
+    ("robot", "board", "words"),
     [
-        ("rover_uno", "moon", ConfigError, "there is no board 'moon'; known: atmega2560, atmega328p, host, mps2_an386"),
-        ("cartpole", "atmega328p", ExportError, "not wired for robot cartpole; it is for: rover_uno."),
+        (
+            "rover_uno",
+            "moon",
+            "no board 'moon'; known boards: atmega2560, atmega328p, host, mps2_an386; one of your own",
+        ),
+        ("rover_uno", "./moon", "moon/board.toml; `esmaml board new` makes a folder with one"),
+        ("reacher", "atmega328p", "not wired for robot reacher; it is for: cartpole, rover_uno."),
     ],
 )
-def test_a_board_that_is_not_there_or_not_wired_is_named(tmp_path, robot, board, kind, words):
+def test_a_board_that_is_not_there_or_not_wired_is_named(tmp_path, robot, board, words):
     robot_spec = load_robot(robot)
     layout = PolicySpec(inputs=len(robot_spec.observed), outputs=len(robot_spec.actuators))
     policy = Policy(layout, [0.0] * layout.dimension, Normaliser.identity(layout.inputs))
     with (
-        pytest.raises(kind) as caught,
+        pytest.raises(ExportError) as caught,
         real_port(f"sim://{robot}?board={board}", robot_spec, policy, tmp_path / "build"),
     ):
         pass

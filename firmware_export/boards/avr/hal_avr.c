@@ -1,9 +1,10 @@
 /*
  * hal_avr.c - the firmware on an ATmega at 16 MHz, as on an Arduino Uno or Mega.
  *
- * Two quadrature encoders, eight analogue inputs against AVcc, two motors with PWM and direction, a power stage that is
- * high while there is torque, and a pin that toggles once a control period, behind the commands of that period. Where
- * they are is in the chip's chip.h; which sensor of the robot is which input, in wiring.h, rendered from board.toml.
+ * Two quadrature encoders, analogue inputs against AVcc, registers of a sensor board at SPI, two motors with PWM and
+ * direction, a power stage that is high while there is torque, and a pin that toggles once a control period, behind the
+ * commands of that period. Where they are is in the chip's chip.h; which sensor of the robot is which input, in
+ * wiring.h, rendered from board.toml.
  * The host is at UART 0. Interrupts move bytes and count edges; everything else is in the main loop, and no interrupt
  * computes with floats.
  */
@@ -34,6 +35,8 @@
 #define REST_US 20000u        /* a wheel that has not moved for so long stands */
 #define REST_LIMIT_US 5000000u /* wait no longer for a robot that is being carried */
 #define ADC_TRIES 1000u       /* a conversion takes 13 of its own clocks, some hundred turns of the loop */
+#define SPI_TRIES 1000u       /* a byte takes 128 cycles; in simavr 1600 */
+#define SPI_READ 0x80u        /* in front of the register's address: as in most gyros and encoders with SPI */
 
 #define ENCODER_PINS() ((uint8_t)((unsigned)PIN_INPUT(ENCODERS_FROM) >> PIN_BIT(ENCODERS_FROM) & 0x0Fu))
 #define SET(pin, high) set_bit(&PIN_PORT(pin), PIN_BIT(pin), high)
@@ -49,6 +52,11 @@ static volatile uint8_t tx_in, tx_out;
 static volatile uint32_t timer_turns;
 static volatile int32_t edges[2];
 static uint8_t encoder_pins;
+
+static void set_bit(volatile uint8_t *port, uint8_t bit, uint8_t high)
+{
+    *port = (uint8_t)(high ? *port | _BV(bit) : *port & ~_BV(bit));
+}
 
 /* ---- interrupts ---- */
 
@@ -82,10 +90,17 @@ ISR(ENCODER_VECTOR)
 {
     static const uint8_t moved[16] ROM = {0, 1, 255, 0, 255, 0, 0, 1, 1, 0, 0, 255, 0, 255, 1, 0};
     const uint8_t now = ENCODER_PINS();
-    edges[0] += (int8_t)rom_u8(&moved[((encoder_pins & 0x03u) << 2) | (now & 0x03u)]);
-    edges[1] += (int8_t)rom_u8(&moved[(encoder_pins & 0x0Cu) | (now >> 2)]);
+    const int8_t first = (int8_t)rom_u8(&moved[((encoder_pins & 0x03u) << 2) | (now & 0x03u)]);
+    const int8_t second = (int8_t)rom_u8(&moved[(encoder_pins & 0x0Cu) | (now >> 2)]);
+    if (first) { /* mostly one moves: 32 bits are added in twenty cycles */
+        edges[0] += first;
+    }
+    if (second) {
+        edges[1] += second;
+    }
     encoder_pins = now;
 }
+ENCODER_OTHER_VECTORS
 
 /* ---- hal.h ---- */
 
@@ -131,19 +146,59 @@ static int32_t analogue(uint8_t channel)
     return (int32_t)ADC;
 }
 
+#if WIRING_SPI
+static uint8_t spi_byte(uint8_t out)
+{
+    uint16_t tries;
+    SPDR = out;
+    for (tries = 0; !(SPSR & _BV(SPIF)) && tries < SPI_TRIES; tries++) {
+    }
+    return SPDR;
+}
+
+/* 16 bits with a sign, the higher byte in the register `at`, the lower one in the next. */
+static int32_t spi_register(uint8_t at)
+{
+    uint8_t high, low;
+    SET(SPI_SELECT, 0);
+    (void)spi_byte((uint8_t)(SPI_READ | at));
+    high = spi_byte(0);
+    low = spi_byte(0);
+    SET(SPI_SELECT, 1);
+    return (int16_t)((uint16_t)high << 8 | low);
+}
+
+static void start_spi(void)
+{
+    SET(SPI_SELECT, 1);
+    OUTPUT(SPI_SELECT);
+    OUTPUT(SPI_MASTER);
+    OUTPUT(SPI_OUT);
+    OUTPUT(SPI_CLOCK);
+    SPCR = _BV(SPE) | _BV(MSTR) | _BV(CPOL) | _BV(CPHA) | _BV(SPR0); /* mode 3, 1 MHz */
+}
+#endif
+
+static int32_t input(struct wire wire)
+{
+#if WIRING_SPI
+    if (wire.kind == WIRE_SPI) {
+        return spi_register(wire.number);
+    }
+#endif
+    return wire.kind == WIRE_ADC ? analogue(wire.number) : encoder(wire.number);
+}
+
 void hal_sense(int32_t *sensors)
 {
     static const struct wire wires[ROBOT_SENSORS] ROM = WIRING_SENSORS;
     uint8_t i;
     for (i = 0; i < ROBOT_SENSORS; i++) {
-        const uint8_t number = rom_u8(&wires[i].number);
-        sensors[i] = rom_u8(&wires[i].kind) == WIRE_ADC ? analogue(number) : encoder(number);
+        struct wire wire;
+        wire.kind = rom_u8(&wires[i].kind);
+        wire.number = rom_u8(&wires[i].number);
+        sensors[i] = input(wire);
     }
-}
-
-static void set_bit(volatile uint8_t *port, uint8_t bit, uint8_t high)
-{
-    *port = (uint8_t)(high ? *port | _BV(bit) : *port & ~_BV(bit));
 }
 
 /* PWM with `duty` of WIRING_PWM_TOP. At 0 the pin is taken from the timer, which would leave a spike a period. */
@@ -302,9 +357,11 @@ static void start_pins(void)
     TCCR1A = _BV(WGM11); /* fast PWM up to ICR1, 2 kHz at a top of 1000 */
     TCCR1B = (uint8_t)(_BV(WGM13) | _BV(WGM12) | _BV(CS11));
     ADCSRA = (uint8_t)(_BV(ADEN) | _BV(ADPS2) | _BV(ADPS1) | _BV(ADPS0));
+#if WIRING_SPI
+    start_spi();
+#endif
     encoder_pins = ENCODER_PINS();
-    ENCODER_MASK = (uint8_t)(0x0Fu << PIN_BIT(ENCODERS_FROM));
-    PCICR = _BV(ENCODER_ENABLE);
+    ENCODER_START();
 }
 
 static void start_line(void)
@@ -350,6 +407,9 @@ int main(void)
             GPIOR2 = 0;
             if (!firmware.awaits) {
                 TOGGLE_TICK();
+            }
+            if (firmware.state == STATE_RUN && firmware.episode.tick == 0) {
+                next = firmware.first_tick_us; /* that waited for the robot to stand: the episode's periods count from it */
             }
             next += PERIOD;
             if (now - next < (uint32_t)0x80000000UL) {
