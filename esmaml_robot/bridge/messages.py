@@ -104,6 +104,7 @@ class Fault(IntEnum):
     SERVO_ALERT = 6  # a servo reports a hardware error (its id + 256 * its hardware error status)
     SERVO_STOPPED = 7  # a servo has no torque any more, or its own watchdog has stopped it (its id)
     SERVO_SETUP = 8  # a servo is not set up as the robot needs it, and cannot be (its id)
+    NOT_WIRED = 9  # the board's program does not say yet where the sensors and motors are
 
 
 class Flag(IntFlag):

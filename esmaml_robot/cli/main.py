@@ -6,6 +6,7 @@ import typer
 
 from .adapt import adapt
 from .baselines import app as baselines
+from .board import app as board
 from .build import build
 from .demo import demo
 from .doctor import doctor
@@ -39,6 +40,7 @@ app.command()(flash)
 app.command()(verify)
 app.command()(emulate)
 app.add_typer(robot, name="robot")
+app.add_typer(board, name="board")
 app.command()(play)
 app.command()(tasks)
 app.command()(demo)

@@ -238,7 +238,9 @@ static struct params_outcome selftest(struct firmware *firmware)
     failed = policy_selftest_of(firmware->params.candidate, &worst);
     memcpy(&bits, &worst, sizeof bits);
     if (failed) {
-        firmware->unfit = FAULT_SELFTEST;
+        if (firmware->unfit == FAULT_NONE) { /* the first reason stands: passing this test must not lift another one */
+            firmware->unfit = FAULT_SELFTEST;
+        }
         if (firmware->state == STATE_ARMED) { /* a policy that fails its test must not stay armed */
             firmware_fault(firmware, FAULT_SELFTEST, 0);
             firmware->state = safety_next(firmware->state, EVENT_FAULT);

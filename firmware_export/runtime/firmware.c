@@ -155,6 +155,15 @@ void firmware_init(struct firmware *firmware, const char *board, uint32_t firmwa
     firmware->state = safety_next(firmware->state, firmware->unfit == FAULT_NONE ? EVENT_BOOTED : EVENT_FAULT);
 }
 
+void firmware_unfit(struct firmware *firmware, uint8_t fault)
+{
+    if (firmware->unfit == FAULT_NONE) {
+        firmware->unfit = fault;
+        firmware->fault = fault;
+        firmware_release(firmware, safety_next(firmware->state, EVENT_FAULT));
+    }
+}
+
 void firmware_poll(struct firmware *firmware)
 {
     uint8_t data[POLL_CHUNK];

@@ -66,6 +66,9 @@ struct firmware {
 /* Checks the build and the policy, actuators safe, torque off; then IDLE, or FAULT. boot_id differs at each start. */
 void firmware_init(struct firmware *firmware, const char *board, uint32_t firmware_id, uint32_t boot_id);
 
+/* Behind firmware_init(): the board itself has a reason, `fault`, why it must not be armed until the next start. */
+void firmware_unfit(struct firmware *firmware, uint8_t fault);
+
 /* Handles received bytes (a bounded number a call), the watchdog, and what an adaptation does between episodes. */
 void firmware_poll(struct firmware *firmware);
 
