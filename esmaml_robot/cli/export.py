@@ -81,6 +81,30 @@ def _only_for(kind: str, **given: Any) -> None:
         raise ConfigError(f"{named[0]} is for {kind} only; leave it out.")
 
 
+def _export_sketches(
+    policy: Policy, spec: RobotSpec, folders: dict[str, Path | None], samples: int, as_json: bool
+) -> None:
+    """The firmware as a library for the Arduino IDE, as a PlatformIO project, or both."""
+    own_package("firmware_export")
+    export_arduino = importlib.import_module("firmware_export.arduino").export_arduino
+    reports = []
+    for layout, folder in folders.items():
+        if folder is not None:
+            with err.status(f"exporting and comparing: {layout}"):
+                reports.append(export_arduino(policy, spec, folder.expanduser(), layout, samples))
+    if as_json:
+        print_json([report.to_json() for report in reports])
+        return
+    for report in reports:
+        out.print(f"{report.folder}: {report.layout}, policy {policy.policy_hash}", highlight=False)
+        wired = f"filled in for {', '.join(report.wired)}" if report.wired else "not filled in for any board"
+        out.print(f"  pins are {wired}; README.md there says what to wire and how to upload", highlight=False)
+        for board, why in report.left_out:
+            out.print(f"  not for {board}: {why}", highlight=False)
+        for name in report.kept:
+            out.print(f"  kept as you changed it: {name}", highlight=False)
+
+
 @guarded
 def export(
     run: Annotated[Path, typer.Argument(help="Run folder, or an .onnx file from elsewhere.")],
@@ -93,21 +117,26 @@ def export(
     samples: Annotated[int, typer.Option(help="Random observations to compare on.", min=1)] = 10_000,
     name: Annotated[str | None, typer.Option(help="Of an .onnx file's C: files and functions.")] = None,
     output: Annotated[str | None, typer.Option(help="Of an .onnx file with several outputs: which one.")] = None,
+    arduino: Annotated[Path | None, typer.Option(help="Write an Arduino library with a sketch here instead.")] = None,
+    platformio: Annotated[Path | None, typer.Option(help="Write a PlatformIO project here instead.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Export a policy as ONNX and C; numpy, onnxruntime and the compiled C are compared before any file is placed.
 
-    An .onnx file of any feed-forward network (PyTorch, Stable-Baselines3, scikit-learn) becomes C.
+    An .onnx file of any feed-forward network (PyTorch, Stable-Baselines3, scikit-learn) becomes C. With --arduino or
+    --platformio: as firmware for a board of your own, with the controller around it.
 
     Example: esmaml export runs/first --session robot --formats onnx,c
 
     Example: esmaml export actor.onnx --c --out firmware/
+
+    Example: esmaml export runs/first --session robot --arduino ~/Arduino/libraries/esmaml_rover
     """
     if only_c and formats not in (None, "c"):
         raise ConfigError("--c and --formats say different things; give one of them.")
     wanted = formats or ("c" if only_c else "onnx,c")
     if run.suffix == ".onnx" and not run.is_dir():
-        _only_for("run folders", session=session, meta=meta, robot=robot)
+        _only_for("run folders", session=session, meta=meta, robot=robot, arduino=arduino, platformio=platformio)
         if formats not in (None, "c"):
             raise ConfigError(f"--formats {formats}: an .onnx file becomes C; leave --formats out.")
         report = _export_onnx(run, out_folder, name, output, samples)
@@ -121,6 +150,9 @@ def export(
             f"spec_hash differs: the policy was made for {name} with {spec_hash}, robot {spec.name} now has "
             f"{spec.spec_hash}. Give the robot file it was made with, by --robot."
         )
+    if arduino is not None or platformio is not None:
+        _export_sketches(policy, spec, {"arduino": arduino, "platformio": platformio}, samples, as_json)
+        return
     folder = out_folder or run / "export"
     with err.status("exporting and comparing"):
         report = export_files(policy, spec, folder, tuple(f.strip() for f in wanted.split(",")), samples)
