@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import signal
 import tempfile
 import time
 from pathlib import Path
@@ -18,6 +19,10 @@ from .common import err, guarded, own_package
 _LOOK_SECONDS = 0.2
 
 
+def _end(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
 @guarded
 def emulate(
     robot: Annotated[str, typer.Option(help="Robot that the board is wired for: by name, or its YAML file.")],
@@ -29,12 +34,13 @@ def emulate(
     ] = 3333,
     paced: Annotated[bool, typer.Option("--paced", help="Real time in place of as fast as possible.")] = False,
 ) -> None:
-    """A board without firmware on a pseudo-terminal, until Ctrl-C: opening its port resets it, as a USB cable's would.
+    """A board without firmware on a pseudo-terminal, until Ctrl-C or SIGTERM. Opening its port resets it, as by USB.
 
     Prints one JSON line with "port" and, where a debugger loads the board, "gdb".
 
     Example: esmaml emulate --robot rover_uno --board atmega328p
     """
+    signal.signal(signal.SIGTERM, _end)  # a script that started it in the background ends it like Ctrl-C
     spec = load_robot(robot)
     own_package("firmware_export")
     own_package("sim")

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import math
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -71,7 +70,7 @@ def read_json(text):
 
 
 class Desk:
-    """Boards on a desk: `esmaml emulate` as a user runs it, each ended by Ctrl-C."""
+    """Boards on a desk: `esmaml emulate` as a user runs it, each ended as by Ctrl-C."""
 
     def __init__(self):
         self.command = [sys.executable, "-c", "from esmaml_robot.cli.main import run; run()"]
@@ -86,7 +85,7 @@ class Desk:
             assert line, process.stderr.read()
             yield json.loads(line)
         finally:
-            process.send_signal(signal.SIGINT)
+            process.terminate()
             _, said = process.communicate(timeout=30)
         assert process.returncode == 0, said
 
