@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from .. import __version__
 from ..bridge.transport import available_ports
 from ..errors import PortError, ToolMissing
 from .common import err, guarded, out, own_package, print_json
@@ -75,7 +76,7 @@ def doctor(
             for t in tools
         ]  # fmt: skip
         values = {"tools": rows, "install": install, "ports": ports, "extras": extras}
-        print_json(values | {"python": platform.python_version(), "esmaml_robot": metadata.version("esmaml-robot")})
+        print_json(values | {"python": platform.python_version(), "esmaml_robot": __version__})
     else:
         out.print(_table(tools))
         for extra, version in extras.items():
