@@ -28,7 +28,7 @@
 #error "define BAUD_RATE (board.toml does)"
 #endif
 
-#define RX_BYTES 96u  /* the longest command, as a frame, is 82 bytes */
+#define RX_BYTES 88u  /* the longest command, as a frame, is 82 bytes */
 #define TX_BYTES 128u /* a power of two */
 #define PERIOD ((uint32_t)ROBOT_CONTROL_PERIOD_US)
 #define US_PER_COUNT 4u /* timer 0 at 16 MHz / 64 */
