@@ -1,6 +1,8 @@
 /*
  * board.cpp - the controller's clock, line, memory and main loop on an Arduino, by Arduino's own functions.
  */
+#include <string.h>
+
 #include <Arduino.h>
 #if defined(__AVR__)
 #include <avr/eeprom.h>
@@ -73,6 +75,19 @@ int hal_uart_write(const uint8_t *data, size_t length)
         }
     }
     return 1;
+}
+
+/* For sensors and motors on a bus that can fail on its own; zeros are a complete answer where there is none. */
+void hal_devices(int, struct hal_devices *devices)
+{
+    memset(devices, 0, sizeof *devices);
+}
+
+/* Nobody looks how deep the stack was: 0 says so. */
+void hal_stack(uint16_t *used, uint16_t *left)
+{
+    *used = 0;
+    *left = 0;
 }
 
 #if defined(__AVR__)

@@ -117,6 +117,23 @@ void hal_store_write(uint32_t at, const uint8_t *data, uint32_t length)
     (void)length;
 }
 
+/* For sensors and motors on a bus that can fail on its own (a servo that is unplugged): which fault, of which device.
+ * Zeros are a complete answer where there is none. */
+void hal_devices(int anew, struct hal_devices *devices)
+{
+    (void)anew;
+    devices->fault = 0;
+    devices->detail = 0;
+    devices->reused = 0;
+}
+
+/* How deep the stack ever was, and how much memory it never reached; 0 and 0 where nobody looks. */
+void hal_stack(uint16_t *used, uint16_t *left)
+{
+    *used = 0;
+    *left = 0;
+}
+
 /* Returns once the robot stands at its start: at once, where a person puts it there and says so at the host. The seed is
  * for simulated worlds. */
 void hal_episode_begin(uint32_t episode_seed)
