@@ -77,12 +77,21 @@ def assert_same(ours, theirs, period_us):
         assert np.abs(np.diff(here.controller_times_us)[:-1] - period_us).max() < 1000
 
 
-def test_an_episode_of_the_sketch_is_that_of_the_host_board(sketch, host):
-    name, _, command = sketch
-    ours = records("rover_uno", command, ROVER, LAYOUT, CANDIDATES)
+def test_an_episode_of_the_sketch_is_that_of_the_host_board_and_an_uno_has_room_for_it(sketch, host, tmp_path):
+    name, image, command = sketch
+    report, script = tmp_path / "report.json", tmp_path / "emulator"
+    script.write_text(f'#!/bin/sh\nexec {command[0]} "$@" --report {report}\n')
+    script.chmod(0o755)
+    ours = records("rover_uno", (str(script), str(image)), ROVER, LAYOUT, CANDIDATES)
     theirs = records("rover_uno", host.command, ROVER, LAYOUT, CANDIDATES)
     assert {r.reason for r in theirs} == {Reason.COMPLETED, Reason.ABORTED}, name
     assert_same(ours, theirs, 100_000)
+    measured = json.loads(report.read_text())
+    assert measured["ticks"] >= sum(r.steps for r in ours)
+    flash, ram = sizes(image)
+    flash_bytes, ram_bytes = {"atmega328p": (32256, 2048), "atmega2560": (253952, 8192)}[name]
+    assert flash < 0.92 * flash_bytes
+    assert ram + measured["stack_bytes"] <= 0.75 * ram_bytes
 
 
 def test_the_sketch_says_who_it_is_and_keeps_parameters(sketch, tmp_path):
@@ -104,24 +113,6 @@ def test_the_sketch_says_who_it_is_and_keeps_parameters(sketch, tmp_path):
             controller.store()
             assert controller.status().crc32 == theta_crc32(other)
     assert ids[0] != ids[1]
-
-
-def test_the_sketch_leaves_room_on_an_uno(sketch, tmp_path):
-    name, image, command = sketch
-    flash, ram = sizes(image)
-    if name == "atmega328p":
-        assert flash < 0.95 * 32256
-        # a stack of 500 bytes on top, and a quarter of the 2048 bytes free
-        assert ram + 500 <= 0.75 * 2048
-    else:
-        assert ram < 0.3 * 8192
-    report, script = tmp_path / "report.json", tmp_path / "emulator"
-    script.write_text(f'#!/bin/sh\nexec {command[0]} "$@" --report {report}\n')
-    script.chmod(0o755)
-    records("rover_uno", (str(script), str(image)), ROVER, LAYOUT, CANDIDATES[:1])
-    measured = json.loads(report.read_text())
-    assert ram + measured["stack_bytes"] <= 0.75 * (2048 if name == "atmega328p" else 8192)
-    assert measured["ticks"] >= 100
 
 
 def test_a_sketch_that_nobody_wired_answers_and_refuses_to_be_armed(tmp_path):
@@ -206,16 +197,14 @@ def test_on_a_cortex_m_no_two_roundings_become_one(tmp_path):
 
 def test_the_command_says_what_it_wrote_and_what_it_kept(esmaml, make_run, tmp_path):
     run = make_run(tmp_path / "run")
-    for option in ("--arduino", "--platformio"):
-        words = ["export", run, "--meta", option, tmp_path / option.strip("-"), "--samples", "50"]
-        said = esmaml(*words).stdout
-        assert "filled in for atmega328p, atmega2560; README.md there says what to wire" in " ".join(said.split())
-        (report,) = json.loads(esmaml(*words, "--json").stdout)
-        assert (report["layout"], report["kept"]) == (option.strip("-"), [])
+    words = ["export", run, "--meta", "--arduino", tmp_path / "arduino", "--platformio", tmp_path / "project"]
+    said = " ".join(esmaml(*words, "--samples", "50").stdout.split())
+    assert said.count("filled in for atmega328p, atmega2560; README.md there says what to wire") == 2
     assert not (run / "export").exists()
     (tmp_path / "arduino" / "examples" / "rover_uno" / "pins.h").write_text("// mine\n")
-    said = esmaml("export", run, "--meta", "--arduino", tmp_path / "arduino", "--samples", "50").stdout
-    assert "kept as you changed it: examples/rover_uno/pins.h" in said
+    first, second = json.loads(esmaml(*words, "--samples", "50", "--json").stdout)
+    assert (first["layout"], first["kept"]) == ("arduino", ["examples/rover_uno/pins.h"])
+    assert (second["layout"], second["kept"]) == ("platformio", [])
     (tmp_path / "arduino" / "export.json").write_text("{}")
     refused = esmaml("export", run, "--meta", "--arduino", tmp_path / "arduino", check=False)
     assert refused.returncode == ExportError.exit_code

@@ -101,10 +101,10 @@ namespace esmaml {
 void encoder_begin(uint8_t number, uint8_t pin_a, uint8_t pin_b)
 {
 #if ENCODERS > 0
-    struct encoder &encoder = encoders[number];
     if (number >= ENCODERS || pin_a == NOT_WIRED || pin_b == NOT_WIRED) {
         return;
     }
+    struct encoder &encoder = encoders[number];
     set_input(encoder.a, pin_a);
     set_input(encoder.b, pin_b);
     encoder.last = levels(encoder);
@@ -122,6 +122,9 @@ int32_t encoder(uint8_t number)
 {
 #if ENCODERS > 0
     int32_t count;
+    if (number >= ENCODERS) {
+        return 0;
+    }
     noInterrupts();
     count = encoders[number].edges;
     interrupts();

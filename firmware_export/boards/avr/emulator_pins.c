@@ -89,8 +89,10 @@ static void set_pace(void)
     pins.edge_cycles = pace < FASTEST_EDGES ? FASTEST_EDGES : pace;
 }
 
-/* Both channels of both encoders as they are now, driven against whatever pull-up the chip has switched on. */
-static void drive_encoders(void)
+/* Both channels of both encoders as they are now, driven against whatever pull-up the chip has switched on. Returns the
+ * levels, a bit a channel: to be raised for an edge, and not at the start. An input that is low before the chip has chosen
+ * edges interrupts simavr's ATmega2560 for ever. */
+static uint32_t drive_encoders(void)
 {
     static const uint8_t gray[4] = {0, 1, 3, 2};
     avr_ioport_external_t driven;
@@ -103,9 +105,7 @@ static void drive_encoders(void)
     driven.mask = (uint8_t)(0x0Fu << PIN_BIT(ENCODERS_FROM));
     driven.value = (uint8_t)(levels << PIN_BIT(ENCODERS_FROM));
     avr_ioctl(board.avr, (uint32_t)AVR_IOCTL_IOPORT_SET_EXTERNAL(PIN_LETTER(ENCODERS_FROM)), &driven);
-    for (i = 0; i < 2 * ENCODERS; i++) {
-        avr_raise_irq(pins.encoder_pin[i], levels >> i & 1u);
-    }
+    return levels;
 }
 
 /* A timer of simavr's, so that edges come exactly so far apart: avr_run() may run many instructions at a time. */
@@ -123,7 +123,10 @@ static avr_cycle_count_t give_edges(avr_t *avr, avr_cycle_count_t when, void *pa
         }
     }
     if (moved) {
-        drive_encoders();
+        const uint32_t levels = drive_encoders();
+        for (i = 0; i < 2 * ENCODERS; i++) {
+            avr_raise_irq(pins.encoder_pin[i], levels >> i & 1u);
+        }
     }
     return when + pins.edge_cycles;
 }
@@ -236,7 +239,7 @@ void pins_start(void)
     for (i = 0; i < 2 * ENCODERS; i++) {
         pins.encoder_pin[i] = pin(PIN_LETTER(ENCODERS_FROM), PIN_BIT(ENCODERS_FROM) + i);
     }
-    drive_encoders();
+    (void)drive_encoders();
     for (i = 0; i < 8; i++) {
         pins.analogue[i] = avr_io_getirq(avr, AVR_IOCTL_ADC_GETIRQ, ADC_IRQ_ADC0 + i);
     }
@@ -259,7 +262,7 @@ void pins_restarted(void)
 {
     memset(pins.at, 0, sizeof pins.at);
     pins.edge_cycles = CARRIED_EDGES;
-    drive_encoders();
+    (void)drive_encoders();
     avr_cycle_timer_register(board.avr, START_CYCLES, give_edges, NULL);
     show_sensors();
 }
