@@ -2,7 +2,6 @@
 
 #include <string.h>
 
-#define RESERVED_AT 3u
 #define ID_AT 4u
 #define LENGTH_AT 5u
 #define CRC_BYTES 2u
@@ -127,35 +126,33 @@ static int unstuff(const uint8_t *from, size_t length, struct dxl_status *status
 
 int dxl_take(struct dxl_receiver *receiver, struct dxl_status *status)
 {
-    for (align(receiver); receiver->used >= DXL_HEADER_BYTES; align(receiver)) { /* each turn discards something */
+    int taken = 0;
+
+    align(receiver);
+    while (!taken && receiver->used >= DXL_HEADER_BYTES) { /* each turn discards something */
         const uint8_t *const bytes = receiver->bytes;
         const size_t length = dxl_get_u16(bytes + LENGTH_AT);
         const size_t whole = DXL_HEADER_BYTES + length;
-        int taken = 0;
+        const int possible = length >= SHORTEST && whole <= DXL_MAX_STATUS;
 
-        if (length < SHORTEST || whole > DXL_MAX_STATUS) {
-            receiver->bad++;
-            discard(receiver, 1);
-            continue;
-        }
-        if (receiver->used < whole) {
+        if (possible && receiver->used < whole) {
             return 0;
         }
-        if (dxl_crc(0, bytes, whole - CRC_BYTES) != dxl_get_u16(bytes + whole - CRC_BYTES)) {
+        if (!possible || dxl_crc(0, bytes, whole - CRC_BYTES) != dxl_get_u16(bytes + whole - CRC_BYTES)) {
             receiver->bad++;
             discard(receiver, 1);
-            continue;
+        } else {
+            if (bytes[DXL_HEADER_BYTES] == DXL_STATUS && length > SHORTEST) {
+                status->id = bytes[ID_AT];
+                taken = unstuff(bytes + DXL_HEADER_BYTES, length - CRC_BYTES, status);
+            }
+            discard(receiver, whole);
         }
-        if (bytes[DXL_HEADER_BYTES] == DXL_STATUS && length > SHORTEST) {
-            status->id = bytes[ID_AT];
-            taken = unstuff(bytes + DXL_HEADER_BYTES, length - CRC_BYTES, status);
-        }
-        discard(receiver, whole);
-        if (taken) {
-            return 1;
+        if (!taken) {
+            align(receiver);
         }
     }
-    return 0;
+    return taken;
 }
 
 void dxl_skip(struct dxl_receiver *receiver)

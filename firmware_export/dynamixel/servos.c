@@ -228,6 +228,8 @@ void servos_sense(struct servos *servos, int32_t *sensors)
                 blame(servos, FAULT_BUS_LOST, WHOLE_BUS);
             }
             lose(servos, member);
+        } else {
+            /* given up before, and blamed then */
         }
     }
     memcpy(sensors, servos->sensors, sizeof servos->sensors);
@@ -269,6 +271,8 @@ static void torque_on(struct servos *servos, const int32_t *actuators)
             blame(servos, FAULT_SERVO_ALERT, ids[i]);
         } else if (result != DXL_OK) {
             lose(servos, i);
+        } else {
+            /* it holds */
         }
     }
     if (servos->fault != FAULT_NONE) {
@@ -287,6 +291,8 @@ void servos_actuate(struct servos *servos, const int32_t *actuators, int on)
         send_goals(servos, actuators);
     } else if (servos->fault == FAULT_NONE) {
         torque_on(servos, actuators);
+    } else {
+        /* no torque before somebody has looked anew */
     }
 }
 
@@ -411,6 +417,8 @@ static void check_servo(struct servos *servos, int i)
         blame(servos, FAULT_SERVO_SETUP, ids[i]);
     } else if (result != DXL_OK) {
         lose(servos, i);
+    } else {
+        /* ready */
     }
 }
 
@@ -439,6 +447,8 @@ void servos_check(struct servos *servos)
             lose(servos, i);
         } else if (i < WIRING_SERVOS) {
             check_servo(servos, i);
+        } else {
+            /* a device: there is nothing to set up */
         }
     }
     if (here == 0) {

@@ -247,6 +247,8 @@ static struct params_outcome selftest(struct firmware *firmware)
         }
     } else if (firmware->unfit == FAULT_SELFTEST) {
         firmware->unfit = FAULT_NONE;
+    } else {
+        /* fit before and after, or unfit for a reason that no self-test takes away */
     }
     return answer(failed ? RESULT_SELFTEST_FAILED : RESULT_OK, bits);
 }
@@ -370,6 +372,8 @@ void firmware_command(struct firmware *firmware, const uint8_t *payload, size_t 
             } else if (header.sequence != firmware->last_sequence ||
                        !answers_question(firmware, &header, fields)) {
                 firmware->stale++;
+            } else {
+                /* a question that came twice: it is answered anew */
             }
             return;
         }

@@ -174,6 +174,8 @@ static void decide(const struct adaptation *adaptation, struct confirmed *c, uin
             c->to_confirm = moved(c) ? (even < left ? even : left) : 0;
         } else if (c->rejected >= PATIENCE && runs < MOST_REPEATS && !same_again) {
             phase = REPEAT;
+        } else {
+            /* on with the next candidate */
         }
     }
     c->phase = phase;

@@ -47,7 +47,7 @@ float direction_normal(uint32_t bits)
     high = rom_u16(&directions_table[at]);
     low = rom_u16(&directions_table[at + 1]);
     z = (high << 16) - (high - low) * ((magnitude >> 10) & 0xFFFFu); /* 29 fraction bits */
-    value = (float)(z >> (29 - DIRECTIONS_OUTPUT_FRACTION_BITS)) * (1.0f / (float)(1UL << DIRECTIONS_OUTPUT_FRACTION_BITS));
+    value = (float)(z >> (29u - DIRECTIONS_OUTPUT_FRACTION_BITS)) * (1.0f / (float)(1UL << DIRECTIONS_OUTPUT_FRACTION_BITS));
     return (bits >> 31) ? -value : value;
 }
 

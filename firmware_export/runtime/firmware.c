@@ -150,6 +150,8 @@ void firmware_init(struct firmware *firmware, const char *board, uint32_t firmwa
         firmware->unfit = FAULT_SELFTEST;
     } else if (store_load(firmware->params.candidate)) {
         params_keep(&firmware->params); /* what was adapted before the power went off */
+    } else {
+        /* nothing was kept: the parameters compiled in */
     }
     firmware->fault = firmware->unfit;
     firmware->state = safety_next(firmware->state, firmware->unfit == FAULT_NONE ? EVENT_BOOTED : EVENT_FAULT);

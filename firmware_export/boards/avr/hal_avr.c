@@ -374,7 +374,6 @@ static void start_line(void)
 int main(void)
 {
     uint32_t next;
-    uint8_t awaited;
 
     MCUSR = 0;
     wdt_reset();
@@ -390,9 +389,9 @@ int main(void)
     firmware_init(&firmware, CHIP_NAME, (uint32_t)FIRMWARE_ID, count_boots());
     next = hal_now_us() + PERIOD;
     for (;;) {
+        const uint8_t awaited = firmware.awaits;
         uint32_t now;
         wdt_reset();
-        awaited = firmware.awaits;
         firmware_poll(&firmware);
         if (awaited && !firmware.awaits) {
             TOGGLE_TICK(); /* the host's commands of this period are there */

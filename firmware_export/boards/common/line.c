@@ -28,7 +28,7 @@ void line_open(struct line *line)
         die("the pseudo-terminal cannot be set to raw, non-blocking mode");
     }
     printf("{\"port\": \"%s\"}\n", name);
-    fflush(stdout);
+    (void)fflush(stdout);
 }
 
 void line_drain(struct line *line)

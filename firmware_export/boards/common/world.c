@@ -11,7 +11,7 @@
 
 void die(const char *what)
 {
-    fprintf(stderr, "board: %s%s%s\n", what, errno ? ": " : "", errno ? strerror(errno) : "");
+    (void)fprintf(stderr, "board: %s%s%s\n", what, errno ? ": " : "", errno ? strerror(errno) : "");
     exit(1);
 }
 

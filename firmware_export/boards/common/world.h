@@ -15,7 +15,7 @@ struct world {
 };
 
 /* Prints what went wrong, with errno's words if it is not 0, and ends the program. */
-void die(const char *what);
+__attribute__((noreturn)) void die(const char *what);
 
 /* Microseconds of a clock that only moves forward. */
 uint64_t wall_us(void);

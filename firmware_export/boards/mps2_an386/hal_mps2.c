@@ -171,7 +171,7 @@ void hal_stack(uint16_t *used, uint16_t *left)
 uint64_t board_wall_us(void)
 {
     static uint64_t latest;
-    uint32_t before, now, left, waits;
+    uint32_t before, now, left, waits, within_us;
     uint64_t time_us;
 
     do { /* again if a millisecond went by in between */
@@ -183,7 +183,8 @@ uint64_t board_wall_us(void)
     if (waits && left > CLOCK_HZ / 2000u) {
         now++; /* the counter has begun anew, and its interrupt has not been served yet */
     }
-    time_us = (uint64_t)now * 1000u + (CLOCK_HZ / 1000u - 1u - left) / (CLOCK_HZ / 1000000u);
+    within_us = (CLOCK_HZ / 1000u - 1u - left) / (CLOCK_HZ / 1000000u);
+    time_us = (uint64_t)now * 1000u + within_us;
     if (time_us > latest) { /* a clock that steps back would make a short wait look like an endless one */
         latest = time_us;
     }

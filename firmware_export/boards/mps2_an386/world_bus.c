@@ -86,7 +86,7 @@ void board_world(char kind, uint32_t episode_seed, uint64_t time_us, const int32
     uint8_t reply[TIME_REPLY_BYTES];
 
     servos_actuate(&servos, actuators, torque_on);
-    record_time(request, kind, episode_seed, time_us, torque_on);
+    (void)record_time(request, kind, episode_seed, time_us, torque_on);
     world_exchange(request, sizeof request, reply, sizeof reply);
     servos_sense(&servos, sensors);
 }

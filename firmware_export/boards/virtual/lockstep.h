@@ -36,7 +36,7 @@ int board_tick(unsigned episode, unsigned tick);
 /* ---- for the board ---- */
 
 /* Everything up to the main loop; a first request to the world is part of it. */
-void lockstep_start(const char *board, uint32_t firmware_id, uint32_t boot_id, int paced);
+void lockstep_start(const char *name, uint32_t firmware_id, uint32_t boot_id, int paced);
 
 /* One turn of the main loop; returns 0 when the line is gone for good and the actuators are released. */
 int lockstep_turn(void);
