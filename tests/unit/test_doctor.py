@@ -17,7 +17,7 @@ from firmware_export.tools import install_command, look_for_tools
 
 ROOT = Path(__file__).parents[2]
 #: What scripts/packages installs for the checks alone.
-FOR_CHECKS = {"g++", "cppcheck", "clang", "libclang-rt-dev"}
+FOR_CHECKS = {"g++", "cppcheck", "clang", "clang-tidy", "libclang-rt-dev"}
 DOCTOR = [sys.executable, "-c", "from esmaml_robot.cli.main import run; run()", "doctor"]
 
 
