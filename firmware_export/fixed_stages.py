@@ -86,7 +86,13 @@ class _Walk:
     def matrix(self, number: int, weight: F64, bias: F64) -> None:
         rows = len(bias)
         unlimited = np.full(rows, np.inf)
-        self.done.append(Stage(number, weight * self.gain, weight @ self.offset + bias, None, -unlimited, unlimited))
+        before = self.done[-1].weight if self.done and self.done[-1].open else None
+        if before is not None and rows * before.shape[1] <= weight.size + before.size:
+            # two factors with nothing between them: their product is the smaller matrix, and rounds once
+            weight, bias = weight @ before, weight @ self.done.pop().bias + bias
+        else:
+            weight, bias = weight * self.gain, weight @ self.offset + bias
+        self.done.append(Stage(number, weight, bias, None, -unlimited, unlimited))
         self.width, self.gain, self.offset = rows, np.ones(rows), np.zeros(rows)
 
     def open_stage(self, number: int) -> Stage:
@@ -98,9 +104,17 @@ class _Walk:
 
     def scale(self, gain: F64, offset: F64) -> None:
         """The vector times gain plus offset."""
-        if self.done and self.done[-1].open:
+        if self.done and self.done[-1].act is None:  # limits are scaled as what they limit
             last = self.done[-1]
-            self.done[-1] = replace(last, weight=last.weight * gain[:, None], bias=last.bias * gain + offset)
+            with np.errstate(invalid="ignore"):  # an infinite limit times a gain of zero: there is nothing to limit
+                ends = np.stack([last.low * gain + offset, last.high * gain + offset])
+            self.done[-1] = replace(
+                last,
+                weight=last.weight * gain[:, None],
+                bias=last.bias * gain + offset,
+                low=np.where(gain == 0, -np.inf, ends.min(axis=0)),
+                high=np.where(gain == 0, np.inf, ends.max(axis=0)),
+            )
         else:
             self.gain, self.offset = self.gain * gain, self.offset * gain + offset
 
