@@ -21,7 +21,12 @@ from esmaml_robot.errors import ExportError
 
 TEMPLATES = Path(__file__).parent / "templates"
 
-_INT32 = np.iinfo(np.int32)
+#: Headers of the C library, which a file of the same name would hide.
+_LIBRARY = {
+    "assert", "complex", "ctype", "errno", "fenv", "float", "inttypes", "iso646", "limits", "locale", "math",
+    "setjmp", "signal", "stdalign", "stdarg", "stdatomic", "stdbool", "stddef", "stdint", "stdio", "stdlib",
+    "stdnoreturn", "string", "tgmath", "threads", "time", "uchar", "wchar", "wctype",
+}  # fmt: skip
 
 
 def float_literal(value: float | np.float32, what: str) -> str:
@@ -80,6 +85,15 @@ def rows(items: Sequence[str], width: int = 96) -> list[str]:
             line = ""
         line += f"{' ' if line else ''}{item},"
     return [*lines, line] if line else lines
+
+
+def check_name(name: str) -> str:
+    """`name` if it can begin the names of C functions; else ExportError."""
+    if not re.fullmatch(r"[a-z][a-z0-9_]{0,50}", name):
+        raise ExportError(f"the name {name!r} cannot begin a C function; use small letters, digits and _.")
+    if name in _LIBRARY:
+        raise ExportError(f"the name {name!r} is that of a header of the C library, which {name}.h would hide.")
+    return name
 
 
 @lru_cache(maxsize=1)

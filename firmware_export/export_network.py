@@ -10,6 +10,7 @@ import json
 import re
 import shutil
 import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,16 +23,21 @@ from esmaml_robot import __version__
 from esmaml_robot.errors import ExportError
 from esmaml_robot.files import atomic_write_text, make_folder
 
-from .c_source import render
+from .c_source import check_name, render
+from .calibration import InputsGiven, calibration_of
 from .compiler import compile_c, compiler_version, run
 from .export import MANIFEST_FILE, ExportedFile
-from .float_c import check_name, network_hash, render_network_c
+from .fixed_export import FIXED_FORMATS, FixedReport, write_fixed
+from .float_c import network_hash, render_network_c
 from .float_model import forward32, probe_inputs, tolerance
 from .network import Network
 from .onnx_reader import OnnxModel, read_onnx
 from .staging import publish, stage_in
 
 F32 = npt.NDArray[np.float32]
+
+#: What an .onnx file may become.
+NETWORK_FORMATS = ("c", *FIXED_FORMATS)
 
 
 @dataclass(frozen=True)
@@ -80,7 +86,13 @@ class NetworkReport:
     network_hash: str
     notes: tuple[str, ...]
     files: tuple[ExportedFile, ...]
-    verify: NetworkVerify
+    verify: NetworkVerify | None
+    fixed: tuple[FixedReport, ...] = ()
+
+    def lines(self) -> list[str]:
+        """The report for a terminal."""
+        of_float = self.verify.lines() if self.verify is not None else []
+        return of_float + [line for report in self.fixed for line in report.lines()]
 
     def to_json(self) -> dict[str, Any]:
         """The content of export.json; the same export gives the same content, wherever it lies."""
@@ -92,7 +104,8 @@ class NetworkReport:
             "network_hash": self.network_hash,
             "notes": list(self.notes),
             "files": {f.path.name: {"size": f.size, "sha256": f.sha256} for f in self.files},
-            "verify": asdict(self.verify),
+            "verify": None if self.verify is None else asdict(self.verify),
+            **({"fixed": [report.to_json() for report in self.fixed]} if self.fixed else {}),
         }
 
 
@@ -185,9 +198,15 @@ def verify_network(model: OnnxModel, path: Path, name: str, folder: Path, sample
 
 
 def export_network(
-    path: Path, folder: Path, name: str | None = None, output: str | None = None, samples: int = 10_000
+    path: Path,
+    folder: Path,
+    name: str | None = None,
+    output: str | None = None,
+    samples: int = 10_000,
+    formats: Sequence[str] = ("c",),
+    given: InputsGiven | None = None,
 ) -> NetworkReport:
-    """Write name.h and name.c of an ONNX file into `folder`, verified, and export.json.
+    """Write an ONNX file as C into `folder`, verified, and export.json.
 
     Args:
         path: the ONNX file.
@@ -195,24 +214,45 @@ def export_network(
         name: of the files and functions; made of the file's name where it is not given.
         output: which output of the graph, where it has several.
         samples: rows of random inputs to compare on.
+        formats: "c" (name.h, name.c), "c-int16" (name_int16.h, name_int16.c), "c-int8"; one or more.
+        given: what the inputs are like, which the last two need.
 
     Raises:
         ExportError, ToolMissing: as `read_onnx`, `render_network_c` and `verify_network`; or the disk refuses. The
             files in `folder` are then those that were there before.
     """
     path = Path(path)
+    wanted = tuple(dict.fromkeys(formats))
+    if not wanted or not set(wanted) <= set(NETWORK_FORMATS):
+        raise ExportError(
+            f"formats are {list(wanted)}; an .onnx file becomes C: choose from {', '.join(NETWORK_FORMATS)}."
+        )
     name = check_name(name or name_of(path))
     model = read_onnx(path, output)
     source = hashlib.sha256(path.read_bytes()).hexdigest()
-    texts = render_network_c(model.network, name, f"{path.name}, SHA-256 {source[:16]}", model.notes)
+    integers = [f for f in wanted if f in FIXED_FORMATS]
+    calibration = calibration_of(model.network, given or InputsGiven()) if integers else None
+    origin = f"{path.name}, SHA-256 {source[:16]}"
+    texts = render_network_c(model.network, name, origin, model.notes) if "c" in wanted else {}
     folder = make_folder(Path(folder), error=ExportError)
     stage = stage_in(folder)
     try:
+        names = list(texts)
         for file, text in texts.items():
             atomic_write_text(stage / file, text, error=ExportError)
-        report = verify_network(model, path, name, stage, samples)
-        contents = {file: (stage / file).read_bytes() for file in texts}
-        publish(stage, folder, list(texts))
+        report = verify_network(model, path, name, stage, samples) if texts else None
+        reports: list[FixedReport] = []
+        for kind in integers:
+            assert calibration is not None
+            notes = (f"Made from {origin}.", *model.notes)
+            hashes = {"network_hash": network_hash(model.network)}
+            one, _, written = write_fixed(
+                model.network, calibration, kind, stage, name, samples, origin=hashes, notes=notes
+            )
+            reports.append(one)
+            names += written
+        contents = {file: (stage / file).read_bytes() for file in names}
+        publish(stage, folder, names)
     finally:
         shutil.rmtree(stage, ignore_errors=True)
     result = NetworkReport(
@@ -224,6 +264,7 @@ def export_network(
         notes=model.notes,
         files=tuple(ExportedFile(folder / n, len(d), hashlib.sha256(d).hexdigest()) for n, d in contents.items()),
         verify=report,
+        fixed=tuple(reports),
     )
     manifest = json.dumps(result.to_json(), indent=2, allow_nan=False) + "\n"
     atomic_write_text(folder / MANIFEST_FILE, manifest, error=ExportError)

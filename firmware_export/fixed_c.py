@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import zlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from esmaml_robot import directions
 from esmaml_robot.errors import ExportError
 from esmaml_robot.files import atomic_write_text, make_folder
 
-from .c_source import int_literals, render
+from .c_source import check_name, int_literals, render
 from .fixed_model import run
 from .fixed_plan import INT16, FixedLayer, FixedNetwork
 from .fixed_table import DOMAIN
@@ -143,10 +143,26 @@ def _as_strings(assembler: str) -> list[str]:
     return [line.replace('"', '\\"') for line in lines if line]
 
 
-def render_fixed_c(plan: FixedNetwork, name: str = "fixed", vectors: int = DEFAULT_VECTORS) -> dict[str, str]:
-    """The two files by name, as text. Raises as `write_fixed_c` does, but for the disk."""
-    if not re.fullmatch(r"[a-z][a-z0-9_]{0,30}", name):
-        raise ExportError(f"{name!r} cannot name files and functions; use small letters, digits and underscores.")
+def render_fixed_c(
+    plan: FixedNetwork,
+    name: str = "fixed",
+    vectors: int = DEFAULT_VECTORS,
+    *,
+    origin: Mapping[str, str] | None = None,
+    notes: Sequence[str] = (),
+    clock: npt.NDArray[np.int16] | None = None,
+) -> dict[str, str]:
+    """The two files by name, as text.
+
+    Args:
+        plan, name, vectors: as for `write_fixed_c`.
+        origin: what the network was made from; NAME_KEY "value" in the header, for each.
+        notes: lines for the header's comment.
+        clock: counts of the last two inputs in each tick of a clock, (steps, 2).
+
+    Raises as `write_fixed_c` does, but for the disk.
+    """
+    check_name(name)
     plan.check()
     counts, commands = make_vectors(plan, vectors)
     layers, (ping, pong) = _layers(plan)
@@ -183,6 +199,9 @@ def render_fixed_c(plan: FixedNetwork, name: str = "fixed", vectors: int = DEFAU
         "crc": f"0x{_crc(plan, layers):08x}",
         "smlad": smlad,
         "avr": avr,
+        "origin": dict(origin or {}),
+        "notes": list(notes),
+        "clock": [] if clock is None else int_literals(clock, "clock"),
     }
     return {f"{name}.h": render("fixed.h.j2", **context), f"{name}.c": render("fixed.c.j2", **context)}
 

@@ -1,32 +1,34 @@
-"""A policy on its robot as a network of values and counts: sensor counts go in, actuator counts come out.
+"""A policy on its robot in counts: sensor counts go in, actuator counts come out.
 
 What lies between a robot's pins and its policy (scale and range of a sensor, normaliser, range and scale of an
-actuator) becomes layers, which quantisation folds away. A clock is two inputs more, in units of 1/32767, that the
-caller fills from `clock_counts`. An action filter remembers and is no layer; it is refused.
+actuator) becomes layers (policy_network.py), which quantisation folds away. A clock is two inputs more, in units of
+1/32767, that the caller fills from `clock_counts`. An action filter remembers and is no layer; it is refused.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from esmaml_robot.errors import ExportError
 from esmaml_robot.float32 import clock_table
-from esmaml_robot.policy import NORMALISER_CLIP, Policy
-from esmaml_robot.policy_layers import stages_of as policy_stages_of
+from esmaml_robot.policy import Policy, PolicySpec
 from esmaml_robot.robot_spec import RobotSpec, Signal
 from esmaml_robot.signals import Signals
 
-from .fixed_plan import INT16, Counts
-from .network import Activation, Clip, Dense, Layer, Network, Scale
-from .reference import reference_of
+from .fixed_model import run
+from .fixed_plan import INT16, Counts, FixedNetwork
+from .network import Network
+from .policy_network import CLOCK_NAMES, network_of
 
-F32 = npt.NDArray[np.float32]
+F64 = npt.NDArray[np.float64]
 I16 = npt.NDArray[np.int16]
+I32 = npt.NDArray[np.int32]
 
 #: What 1 is on a clock's inputs.
 CLOCK_ONE = 32767
-CLOCK_NAMES = ("clock_sine", "clock_cosine")
 
 
 def _counts(signal: Signal, low: int, high: int) -> Counts:
@@ -53,44 +55,40 @@ def clock_counts(steps: int) -> I16:
 
 
 def network_of_policy(policy: Policy, spec: RobotSpec) -> Network:
-    """Sensors in SI to commands in SI, as layers; with a clock, its sine and cosine are the last two inputs.
+    """What of a policy can be quantised: all of `policy_network.network_of` where nothing remembers.
 
     Raises:
-        PolicyError, ExportError: as `reference_of`; also where the policy has an action filter.
+        PolicyError, ExportError: as `network_of`; also where the policy has an action filter.
     """
-    reference = reference_of(policy, spec)
-    layout, signals = policy.spec, reference.signals
-    if layout.action_filter is not None:
+    parts = network_of(policy, spec)
+    if parts.action_filter is not None:
         raise ExportError("this policy has an action filter, which has no fixed-point form; export it in float32.")
-    extra = layout.network_inputs - layout.inputs
+    return parts.network
 
-    def whole(values: F32, rest: float) -> F32:
-        """For all inputs: what the sensors have, and `rest` for the clock."""
-        return np.concatenate([values.ravel(), np.full(extra, rest, np.float32)])
 
-    one = np.ones(layout.inputs, np.float32)
-    layers: list[Layer] = [
-        Scale(whole(signals.observation_centre, 0), whole(signals.observation_gain, 1)),
-        Clip(whole(-one, -np.inf), whole(one, np.inf)),
-    ]
-    if not policy.normaliser.is_identity:
-        limit = one * np.float32(NORMALISER_CLIP)
-        layers.append(Scale(whole(policy.normaliser.mean, 0), whole(policy.normaliser.inverse_std, 1)))
-        layers.append(Clip(whole(-limit, -np.inf), whole(limit, np.inf)))
-    inner: F32 | None = None
-    for stage in policy_stages_of(layout):
-        weight = stage.weights(policy.theta)
-        if inner is not None:  # the two factors of a low-displacement layer: their product is the smaller matrix
-            weight, inner = (weight.astype(np.float64) @ inner).astype(np.float32), None
-        if stage.bias is None:
-            inner = weight
-            continue
-        layers.append(Dense(weight, policy.theta[stage.bias]))
-        if stage.activated:
-            layers.append(Activation(layout.activation))
-    ends = np.ones(layout.outputs, np.float32)
-    layers.append(Clip(-ends, ends))
-    half, centre = signals.action_half.ravel(), signals.action_centre.ravel()
-    layers.append(Scale(-centre / half, half))  # (y - centre) * gain
-    names = tuple(s.name for s in spec.observed) + (CLOCK_NAMES if extra else ())
-    return Network(names, tuple(layers), tuple(a.name for a in spec.actuators))
+def pin_counts(policy: PolicySpec, counts: I32, tick: int) -> I32:
+    """Counts of the policy's inputs (B, inputs) in a control period, of those of its observed sensors (B, sensors)."""
+    if policy.clock_steps is None:
+        return counts
+    clock = clock_counts(policy.clock_steps)[tick % policy.clock_steps]
+    return np.concatenate([counts, np.broadcast_to(clock, (len(counts), 2))], axis=1)
+
+
+def calibration_rows(policy: PolicySpec, spec: RobotSpec, seen: Sequence[I32]) -> F64:
+    """Values of the policy's inputs (rows, inputs), of what its sensors gave in each control period from 0 on.
+
+    Args:
+        seen: for each control period the counts of the observed sensors, (B, sensors); B may differ.
+    """
+    inputs, _ = counts_of_robot(spec, policy.clock_steps is not None)
+    rows = np.concatenate([pin_counts(policy, counts, tick) for tick, counts in enumerate(seen)])
+    scale, offset, origin = (np.array([getattr(i, key) for i in inputs]) for key in ("scale", "offset", "origin"))
+    values: F64 = (rows - origin) * scale + offset
+    return values
+
+
+def command_counts(plan: FixedNetwork, inputs: I32) -> I32:
+    """Counts as the pins take them (B, actuators), of those that the pins give and of the clock (B, inputs)."""
+    into, out = (np.array([s.origin for s in signals]) for signals in (plan.inputs, plan.outputs))
+    commands: I32 = (run(plan, inputs - into) + out).astype(np.int32)
+    return commands

@@ -7,7 +7,6 @@ Elementwise layers in a row become one loop. Activations live in one buffer, whi
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import groupby, pairwise
@@ -20,7 +19,7 @@ from esmaml_robot import identity
 from esmaml_robot.errors import ExportError
 
 from . import float_functions as functions
-from .c_source import float_literal, float_literals, render
+from .c_source import check_name, float_literal, float_literals, render
 from .float_model import make_vectors, tolerance
 from .network import Activation, Clip, Dense, Layer, Network, Scale
 
@@ -30,12 +29,6 @@ DEFAULT_VECTORS = 16
 #: Rows side by side, largest first: eight sums, eight products and an input fit the registers of a Cortex-M4F.
 BLOCKS = (8, 4, 2, 1)
 
-#: Headers of the C library, which a file of the same name would hide.
-_LIBRARY = {
-    "assert", "complex", "ctype", "errno", "fenv", "float", "inttypes", "iso646", "limits", "locale", "math",
-    "setjmp", "signal", "stdalign", "stdarg", "stdatomic", "stdbool", "stddef", "stdint", "stdio", "stdlib",
-    "stdnoreturn", "string", "tgmath", "threads", "time", "uchar", "wchar", "wctype",
-}  # fmt: skip
 _FUNCTIONS = {"tanh": "tanh_of", "sigmoid": "sigmoid_of", "elu": "elu_of", "softsign": "softsign_of"}
 
 
@@ -48,15 +41,6 @@ def network_hash(network: Network) -> str:
             v.astype("<f4").tobytes() if isinstance(v, np.ndarray) else repr(v).encode() for v in vars(layer).values()
         ]
     return identity.digest(b"\0".join(parts))
-
-
-def check_name(name: str) -> str:
-    """`name` if it can begin the names of C functions; else ExportError."""
-    if not re.fullmatch(r"[a-z][a-z0-9_]{0,40}", name):
-        raise ExportError(f"the name {name!r} cannot begin a C function; use small letters, digits and _.")
-    if name in _LIBRARY:
-        raise ExportError(f"the name {name!r} is that of a header of the C library, which {name}.h would hide.")
-    return name
 
 
 def blocks_of(rows: int) -> list[tuple[int, int]]:

@@ -72,7 +72,9 @@ class VerifyReport:
         return asdict(self)
 
     def lines(self) -> list[str]:
-        """The report for a terminal, one statement a line."""
+        """The report for a terminal, one statement a line; nothing where no float format was compared."""
+        if self.compiler is None and self.runtime is None:
+            return []
         out = [f"{self.samples} random observations, differences in half ranges, allowed {self.tolerance:g}:"]
         for label, value in (("numpy - onnx", self.numpy_onnx), ("onnx - C", self.onnx_c), ("numpy - C", self.numpy_c)):
             if value is not None:

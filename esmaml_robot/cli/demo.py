@@ -133,7 +133,7 @@ def demo(
     adapted = load_policy(outcome.folder / "adapted.safetensors").policy
     with err.status("exporting and comparing"):
         report = export_files(adapted, spec, out_folder / "export", ("onnx", "c"), 10_000)
-    for line in report.verify.lines():
+    for line in report.lines():
         err.print(line, highlight=False)
 
     err.print("[bold]5 Show[/bold]")

@@ -16,6 +16,7 @@ from ..policy_file import load_policy
 from ..robot_spec import RobotSpec
 from .adapt import SESSIONS
 from .common import err, guarded, out, own_package, print_json, robot_of
+from .fixed import fixed_input
 
 
 def stored_policy(run: Path, session: str | None) -> tuple[Policy, str, str]:
@@ -44,20 +45,41 @@ def choose_session(run: Path, session: str | None, meta: bool) -> str | None:
     return found[0]
 
 
-def export_files(policy: Policy, spec: RobotSpec, folder: Path, formats: tuple[str, ...], samples: int) -> Any:
+def export_files(
+    policy: Policy, spec: RobotSpec, folder: Path, formats: tuple[str, ...], samples: int, fixed: Any = None
+) -> Any:
     """firmware_export.export.export_policy, with its report."""
     own_package("firmware_export")
-    return importlib.import_module("firmware_export.export").export_policy(policy, spec, folder, formats, samples)
+    module = importlib.import_module("firmware_export.export")
+    return module.export_policy(policy, spec, folder, formats, samples, fixed)
 
 
-def _export_onnx(model: Path, folder: Path | None, name: str | None, output: str | None, samples: int) -> Any:
+def _export_onnx(
+    model: Path,
+    folder: Path | None,
+    name: str | None,
+    output: str | None,
+    samples: int,
+    formats: tuple[str, ...],
+    rows: Path | None,
+    ranges: list[str],
+) -> Any:
     """firmware_export.export_network.export_network, with its report."""
     own_package("firmware_export")
+    given = importlib.import_module("firmware_export.calibration").InputsGiven(rows, tuple(ranges))
     target = folder or model.parent / f"{model.stem}-c"
     with err.status("exporting and comparing"):
         return importlib.import_module("firmware_export.export_network").export_network(
-            model, target, name, output, samples
+            model, target, name, output, samples, formats, given
         )
+
+
+def _formats(text: str | None, only_c: bool, default: str) -> tuple[str, ...]:
+    """The formats asked for. Raises ConfigError where --c and --formats contradict each other."""
+    wanted = tuple(f.strip() for f in (text or ("c" if only_c else default)).split(","))
+    if only_c and "onnx" in wanted:
+        raise ConfigError("--c and --formats say different things; give one of them.")
+    return wanted
 
 
 def _show(title: str, report: Any, as_json: bool) -> None:
@@ -70,8 +92,8 @@ def _show(title: str, report: Any, as_json: bool) -> None:
     for file in report.files:
         table.add_row(str(file.path), str(file.size))
     out.print(table)
-    for line in report.verify.lines():
-        out.print(line, highlight=False)
+    for line in report.lines():
+        out.print(line, highlight=False, soft_wrap=True)
 
 
 def _only_for(kind: str, **given: Any) -> None:
@@ -112,8 +134,22 @@ def export(
     meta: Annotated[bool, typer.Option("--meta", help="The meta-policy, as trained, instead.")] = False,
     robot: Annotated[str | None, typer.Option(help="Robot file, where it is not one that ships.")] = None,
     out_folder: Annotated[Path | None, typer.Option("--out", help="Where to; default RUN/export or MODEL-c.")] = None,
-    formats: Annotated[str | None, typer.Option(help="onnx, c, or both with a comma (the default).")] = None,
-    only_c: Annotated[bool, typer.Option("--c", help="C alone: --formats c.")] = False,
+    formats: Annotated[
+        str | None, typer.Option(help="onnx, c, c-int16, c-int8, with commas. Default: onnx,c; of an .onnx file c.")
+    ] = None,
+    only_c: Annotated[bool, typer.Option("--c", help="C alone: --formats c, where no other C is named.")] = False,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(help="For c-int16 and c-int8: rows of inputs, .npy or CSV. A run has rollouts of its own."),
+    ] = None,
+    input_range: Annotated[
+        list[str] | None,
+        typer.Option(help="For an .onnx file's c-int16 and c-int8: LOW:HIGH, or NAME=LOW:HIGH; may be repeated."),
+    ] = None,
+    tasks: Annotated[
+        int,
+        typer.Option(help="For a run's c-int16 and c-int8: held-out tasks to compare returns on; 0 for none.", min=0),
+    ] = 32,
     samples: Annotated[int, typer.Option(help="Random observations to compare on.", min=1)] = 10_000,
     name: Annotated[str | None, typer.Option(help="Of an .onnx file's C: files and functions.")] = None,
     output: Annotated[str | None, typer.Option(help="Of an .onnx file with several outputs: which one.")] = None,
@@ -123,26 +159,28 @@ def export(
 ) -> None:
     """Export a policy as ONNX and C; numpy, onnxruntime and the compiled C are compared before any file is placed.
 
-    An .onnx file of any feed-forward network (PyTorch, Stable-Baselines3, scikit-learn) becomes C. With --arduino or
-    --platformio: as firmware for a board of your own, with the controller around it.
+    An .onnx file of any feed-forward network (PyTorch, Stable-Baselines3, scikit-learn) becomes C. c-int16 and c-int8
+    are C in fixed point (docs/fixed_point.md). With --arduino or --platformio: as firmware for a board of your own, with
+    the controller around it.
 
-    Example: esmaml export runs/first --session robot --formats onnx,c
+    Example: esmaml export runs/first --session robot --formats onnx,c,c-int16
 
     Example: esmaml export actor.onnx --c --out firmware/
 
+    Example: esmaml export actor.onnx --formats c-int16 --calibration observations.npy
+
     Example: esmaml export runs/first --session robot --arduino ~/Arduino/libraries/esmaml_rover
     """
-    if only_c and formats not in (None, "c"):
-        raise ConfigError("--c and --formats say different things; give one of them.")
-    wanted = formats or ("c" if only_c else "onnx,c")
     if run.suffix == ".onnx" and not run.is_dir():
         _only_for("run folders", session=session, meta=meta, robot=robot, arduino=arduino, platformio=platformio)
-        if formats not in (None, "c"):
-            raise ConfigError(f"--formats {formats}: an .onnx file becomes C; leave --formats out.")
-        report = _export_onnx(run, out_folder, name, output, samples)
+        wanted = _formats(formats, only_c, "c")
+        if "onnx" in wanted:
+            raise ConfigError(f"--formats {formats}: an .onnx file becomes C; choose from c, c-int16, c-int8.")
+        report = _export_onnx(run, out_folder, name, output, samples, wanted, calibration, input_range or [])
         _show(f"{report.shape}, network {report.network_hash}", report, as_json)
         return
-    _only_for(".onnx files", name=name, output=output)
+    _only_for(".onnx files", name=name, output=output, input_range=input_range)
+    wanted = _formats(formats, only_c, "onnx,c")
     policy, name, spec_hash = stored_policy(run, choose_session(run, session, meta))
     spec, _ = robot_of(run, robot)
     if spec.spec_hash != spec_hash:
@@ -153,7 +191,10 @@ def export(
     if arduino is not None or platformio is not None:
         _export_sketches(policy, spec, {"arduino": arduino, "platformio": platformio}, samples, as_json)
         return
+    fixed = None
+    if {"c-int16", "c-int8"} & set(wanted):
+        fixed = fixed_input(RunFolder(run).newest().config, policy, calibration, tasks)
     folder = out_folder or run / "export"
     with err.status("exporting and comparing"):
-        report = export_files(policy, spec, folder, tuple(f.strip() for f in wanted.split(",")), samples)
+        report = export_files(policy, spec, folder, wanted, samples, fixed)
     _show(f"{policy.spec.describe()}, policy {policy.policy_hash}", report, as_json)

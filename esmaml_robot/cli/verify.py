@@ -71,6 +71,8 @@ def verify(
 ) -> None:
     """Replay the test vectors of an export: the largest error at each place. Exit code 0: all are within tolerance.
 
+    C in fixed point is replayed on this machine, where it has to give the same bits.
+
     Example: esmaml verify runs/first/export --on host --on qemu --on simavr
     """
     own_package("firmware_export")
@@ -84,8 +86,16 @@ def verify(
             raise ConfigError(f"--on {place!r}: choose from {', '.join(known)}.")
     if ("robot" in places) != (port is not None):
         raise ConfigError("--on robot needs --port, the serial port of the robot, and --port needs --on robot.")
+    if not export.has_policy and places != ["host"]:
+        raise ConfigError(
+            f"{folder} has fixed point only, whose test vectors are replayed on this machine; export c as well, or "
+            "leave --on out."
+        )
     rows: list[dict[str, Any]] = []
-    for place in places:
+    if "host" in places and export.fixed:
+        with err.status("replaying the test vectors of fixed point"):
+            replay.replay_fixed_on_host(export)
+    for place in places if export.has_policy else ():
         with err.status(f"replaying the test vectors: {place}"):
             if place == "host":
                 where, error = "this machine's C compiler", replay.replay_on_host(export)
@@ -97,11 +107,15 @@ def verify(
                 where, error = board, _on_board(replay, export, load_robot(robot or export.robot), board)
         rows.append({"on": place, "where": where, "largest_error": error})
     if as_json:
-        print_json({"policy_hash": export.expected.policy_hash, "tolerance": export.tolerance, "results": rows})
+        fixed = {"fixed": export.fixed} if "host" in places and export.fixed else {}
+        print_json({"policy_hash": export.expected.policy_hash, "tolerance": export.tolerance, "results": rows} | fixed)
         return
     table = Table(title=f"policy {export.expected.policy_hash}, allowed {export.tolerance:g} half ranges")
     for column in ("on", "where", "largest error"):
         table.add_column(column)
     for row in rows:
         table.add_row(row["on"], row["where"], f"{row['largest_error']:.3g}")
-    out.print(table)
+    if rows:
+        out.print(table)
+    for name, fixed_hash in export.fixed.items() if "host" in places else ():
+        out.print(f"{name}.c, {fixed_hash}: bit for bit on this machine", highlight=False, soft_wrap=True)

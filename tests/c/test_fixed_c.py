@@ -272,5 +272,5 @@ def test_vectors_drive_the_first_layer_to_its_ends():
 
 
 def test_names_that_c_would_not_take_are_refused(tmp_path):
-    with pytest.raises(ExportError, match="cannot name"):
+    with pytest.raises(ExportError, match="cannot begin a C function"):
         write_fixed_c(quantised(measured_case("lin28x8")), tmp_path, "2fast")
