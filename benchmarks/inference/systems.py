@@ -23,6 +23,7 @@ import io
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,11 @@ import numpy.typing as npt
 from esmaml_robot.policy import Normaliser, Policy, PolicySpec
 from esmaml_robot.robot_spec import RobotSpec
 from firmware_export.build import RUNTIME
+from firmware_export.fixed_c import render_fixed_c
+from firmware_export.fixed_counts import q15, rows_from_ranges
+from firmware_export.fixed_layer import Bits
+from firmware_export.fixed_plan import INT16
+from firmware_export.fixed_quantise import quantise
 from firmware_export.float_c import render_network_c
 from firmware_export.network import Dense
 from firmware_export.policy_c import render_policy_c
@@ -39,6 +45,9 @@ from firmware_export.policy_c import render_policy_c
 from .nets import Net
 
 Array = npt.NDArray[Any]
+
+#: Rows that fixed point is calibrated with, uniform over [-1, 1]; not the vectors that are measured.
+CALIBRATION_ROWS = 1000
 
 
 class Refused(Exception):
@@ -121,6 +130,31 @@ def policy_sources(net: Net, target: str) -> Sources:
     )
 
 
+def fixed_sources(net: Net, target: str, bits: Bits, plain: bool) -> Sources:
+    """Ours, in integers of 16 bits with weights of 16 or 8: counts in, counts out."""
+    names = net.network.inputs
+    inputs = q15(names, np.ones(len(names)))
+    rows = rows_from_ranges(inputs, CALIBRATION_ROWS, 1)
+    outputs = q15(net.network.outputs, np.abs(net.network.forward(rows)).max(axis=0))
+    plan = quantise(net.network, inputs, outputs, rows, bits)
+    scale, out = (np.array([one.scale for one in ends]) for ends in (inputs, outputs))
+
+    def counts(values: Array) -> Array:
+        return np.clip(np.rint(values / scale), *INT16).astype(np.int16)
+
+    return Sources(
+        files=render_fixed_c(plan, "fixed"),
+        adapter='#include "bench.h"\n#include "fixed.h"\nstatic fixed_buffer buffer;\n'
+        "void bench_prepare(void) {}\n"
+        "void bench_infer(const bench_input *x, bench_output *y)\n{\n    fixed_infer(&buffer, x, y);\n}\n",
+        input="int16_t",
+        output="int16_t",
+        encode=counts,
+        decode=lambda values: np.asarray(values * out, np.float64),
+        flags=("-std=c99", *(("-DFIXED_PLAIN",) if plain else ())),
+    )
+
+
 def emlearn_sources(net: Net, target: str) -> Sources:
     """The loadable model, as emlearn's own converter writes it."""
     import emlearn
@@ -175,6 +209,10 @@ EXACT = ("-std=c99", "-ffp-contract=off")
 SYSTEMS: dict[str, Callable[[Net, str], Sources]] = {
     "esmaml-float32": float32_sources,
     "esmaml-policy.c": policy_sources,
+    "esmaml-int16": partial(fixed_sources, bits=16, plain=False),
+    "esmaml-int16, plain C": partial(fixed_sources, bits=16, plain=True),
+    "esmaml-int8": partial(fixed_sources, bits=8, plain=False),
+    "esmaml-int8, plain C": partial(fixed_sources, bits=8, plain=True),
     "emlearn": emlearn_sources,
     "m2cgen": m2cgen_sources,
 }

@@ -17,6 +17,9 @@ two of 64 tanh (5568 products). Weights are a function of a seed.
   **esmaml-policy.c** what the firmware runs, its parameters an argument that can be exchanged, outputs clipped to
   [-1, 1] ([policies.md](policies.md)). Both are compiled with `-std=c99 -ffp-contract=off` and give the bits of numpy;
   the others with the compiler's defaults, which let it fuse products and sums.
+- **esmaml-int16**, **esmaml-int8** are what `--formats c-int16,c-int8` writes ([fixed_point.md](fixed_point.md)):
+  counts of 16 bits in and out, weights of 16 or 8 bits, with the kernel of the chip (SMLAD; assembler on the AVR);
+  *plain C* is the same file with `-DFIXED_PLAIN`. Their error has the rounding of inputs and outputs to counts in it.
 - **instructions**: retired on a Cortex-M4F, exact, counted by QEMU (`-icount`); fewest and most over {vectors} vectors.
   They are not cycles: flash wait states and dependent operations come on top, and differ from chip to chip.
 - **cycles**: of an ATmega328P, exact, counted by simavr.
