@@ -333,7 +333,7 @@ def test_changed_arithmetic_is_found_by_the_comparison(exported):
     policy, folder = exported
     # the vectors are computed by the same file, so blind the selftest first: the comparison itself must notice
     change(folder / "policy.c", "result = 1;", "result = result;")
-    change(folder / "policy.c", "float total = bias[j];", "float total = bias[j] + 0.0001f;")
+    change(folder / "policy.c", "return p / q;", "return p / q + 0.0001f;")
     with pytest.raises(ExportError, match=r"numpy and C differ by .* half ranges, allowed 1e-05: for sensors \["):
         verify_export(policy, ROVER, folder, samples=2000)
 
