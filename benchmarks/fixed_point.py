@@ -1,20 +1,18 @@
-"""Fixed point: the same bits everywhere, over many networks; what it costs and how exact it is, on three of them.
+"""Fixed point: the same bits everywhere, over many networks; how exact it is, on three of them.
 
     python -m benchmarks.fixed_point
     python -m benchmarks.fixed_point --nets 200 --json docs/results/fixed_point.json --table docs/fixed_point.md
 
 First the three networks of `benchmarks/fixed_nets.py`: largest error against float64 relative to the range of the
-outputs, flash, instructions on a Cortex-M4F (QEMU, -icount) and cycles on an ATmega328P (simavr), integers in and out.
-Then random networks, every second one with weights of 8 bits, with every kernel: a number that depends on all outputs
-has to be that of the numpy model. 200 of them are a thousand compilations: five minutes of a quiet machine.
+outputs; what they cost on a chip, `python -m benchmarks.inference` measures beside other exporters. Then random
+networks, every second one with weights of 8 bits, with every kernel: a number that depends on all outputs has to be
+that of the numpy model. 200 of them are a thousand compilations: five minutes of a quiet machine.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import re
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,7 +21,6 @@ from typing import Any
 import numpy as np
 
 from esmaml_robot.errors import ExportError
-from firmware_export.fixed_c import write_fixed_c
 from firmware_export.fixed_model import input_values, output_values, run
 from firmware_export.fixed_plan import FixedNetwork
 from firmware_export.fixed_quantise import quantise
@@ -56,20 +53,8 @@ def error_of(case: Case, plan: FixedNetwork, uniform: bool) -> float:
     return float(np.abs(output_values(plan, run(plan, counts)) - exact).max() / 2)  # the outputs' range is [-1, 1]
 
 
-def flash_of(plan: FixedNetwork, machine: str, folder: Path) -> int:
-    """Bytes of flash of the generated C by itself, selftest and its vectors included."""
-    write_fixed_c(plan, folder, "sized")
-    tool = "avr-" if machine == "atmega328p" else "arm-none-eabi-"
-    flags = ["-mmcu=atmega328p", "-Os"] if machine == "atmega328p" else ["-mcpu=cortex-m4", "-mthumb", "-O2"]
-    subprocess.run([f"{tool}gcc", "-std=c99", *flags, "-c", "sized.c", "-o", "sized.o"], cwd=folder, check=True)
-    printed = subprocess.run([f"{tool}size", "sized.o"], cwd=folder, check=True, capture_output=True, text=True).stdout
-    text, data = map(int, re.findall(r"\d+", printed.splitlines()[1])[:2])
-    return text + data
-
-
-def measure(scratch: Path) -> list[dict[str, Any]]:
-    """The three networks: a row for each, kernel and number of bits."""
-    runner = build_runner(scratch)
+def measure() -> list[dict[str, Any]]:
+    """The three networks: a row for each number of bits."""
     found = []
     for name in WIDTHS:
         case = measured_case(name)
@@ -84,21 +69,9 @@ def measure(scratch: Path) -> list[dict[str, Any]]:
                 "accumulator_bits_used": float(
                     np.log2(max(float(max(-low.min(), high.max())) for low, high in plan.accumulators()))
                 ),
-                "identical": True,
             }
-            for machine in MACHINES:
-                folder = scratch / f"{name}_{bits}_{machine}"
-                row[f"{machine}_flash"] = flash_of(plan, machine, folder)
-                for kernel in ("plain", "fast"):  # one at a time: both do not fit the flash of an ATmega328P
-                    image = build_image(machine, {"net": plan}, folder, 60, (kernel,))
-                    outcome = run_image(machine, image, runner=runner)[f"net_{kernel}"]
-                    row[f"{machine}_{kernel}"] = [outcome.least, outcome.most]
-                    row["identical"] &= outcome.selftest == 0 and outcome.total == expected(plan, 60)
             print(
-                f"{name:14} int{bits:<2}  error {row['error']:.1e} (corners {row['error_at_corners']:.1e})  "
-                + "  ".join(f"{m} {row[f'{m}_plain'][1]} plain {row[f'{m}_fast'][1]} fast" for m in MACHINES)
-                + ("" if row["identical"] else "  NOT THE BITS OF THE MODEL"),
-                flush=True,
+                f"{name:14} int{bits:<2}  error {row['error']:.1e} (corners {row['error_at_corners']:.1e})", flush=True
             )
             found.append(row)
     return found
@@ -153,16 +126,13 @@ def prove(machine: str, nets: int, scratch: Path) -> dict[str, Any]:
 def figures(measured: list[dict[str, Any]]) -> str:
     """The three networks as Markdown."""
     lines = [
-        "| network | weights | error, inputs anywhere | error, inputs at their ends "
-        "| Cortex-M4F, instructions: plain, SMLAD | flash | ATmega328P, cycles: plain, assembler | flash |",
-        "|---|---|---|---|---|---|---|---|",
+        "| network | weights | error, inputs anywhere | error, inputs at their ends |",
+        "|---|---|---|---|",
     ]
-    for row in measured:
-        arm, avr = (f"{row[f'{m}_plain'][1]:,}, **{row[f'{m}_fast'][1]:,}**" for m in MACHINES)
-        lines.append(
-            f"| {row['network']} | int{row['bits']} | {row['error']:.1e} | {row['error_at_corners']:.1e} | {arm} "
-            f"| {row['cortex_m4f_flash']:,} | {avr} | {row['atmega328p_flash']:,} |"
-        )
+    lines += [
+        f"| {row['network']} | int{row['bits']} | {row['error']:.1e} | {row['error_at_corners']:.1e} |"
+        for row in measured
+    ]
     return "\n".join(lines)
 
 
@@ -194,15 +164,14 @@ def main() -> None:
     parser.add_argument("--table", type=Path, help="write the table into this document")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        measured = measure(Path(folder))
+        measured = measure()
         proofs = [prove(machine, arguments.nets, Path(folder)) for machine in ("host", *MACHINES)]
     if arguments.json:
         arguments.json.write_text(json.dumps({"measured": measured, "proofs": proofs}, indent=1) + "\n")
     if arguments.table:
         write_table(arguments.table, "figures", figures(measured))
         write_table(arguments.table, "proofs", proven(proofs))
-    wrong = [p for p in proofs if p["different"] or p["selftests_failed"]]
-    if wrong or not all(row["identical"] for row in measured):
+    if any(p["different"] or p["selftests_failed"] for p in proofs):
         raise SystemExit("not the same bits everywhere")
 
 

@@ -37,7 +37,6 @@ def test_every_program_gave_the_bits_of_the_model():
     for proof in measured["proofs"]:
         assert proof["networks"] == 200
         assert proof["different"] == proof["selftests_failed"] == []
-    assert all(row["identical"] for row in measured["measured"])
 
 
 @pytest.mark.parametrize("fraction", [15, 14, 13, 12])

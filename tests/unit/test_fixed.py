@@ -69,6 +69,33 @@ def test_scales_are_folded_and_a_clip_in_front_limits_the_inputs():
     np.testing.assert_allclose(stages.forward(x), network.forward(x), atol=1e-12)
 
 
+def test_a_scale_behind_limits_folds_into_both():
+    numbers = ([[1, 2], [-3, 1]], [0.5, 0], [-1, -np.inf], [1, 0.5], [0.25, 1], [-2, 3])
+    weight, bias, low, high, centre, gain = (np.array(values, np.float32) for values in numbers)
+    layers = (Dense(weight, bias), Clip(low, high), Scale(centre, gain))
+    network = Network(("a", "b"), layers, ("y", "z"))
+    stages = stages_of(network)
+    assert len(stages.stages) == 1
+    np.testing.assert_array_equal(stages.stages[0].low, [-1.5, -np.inf])
+    np.testing.assert_array_equal(stages.stages[0].high, [2.5, -1.5])
+    x = np.random.default_rng(0).normal(size=(200, 2))
+    np.testing.assert_allclose(stages.forward(x), network.forward(x), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize(("inner", "matrices"), [(3, 1), (1, 2)], ids=["wide", "narrow"])
+def test_two_matrices_are_multiplied_where_that_is_less_work(inner, matrices):
+    rng = np.random.default_rng(1)
+    dense = [
+        Dense(rng.normal(size=(rows, columns)).astype(np.float32), rng.normal(size=rows).astype(np.float32))
+        for rows, columns in ((inner, 4), (5, inner))
+    ]
+    network = Network(tuple("abcd"), (Scale(*rng.normal(size=(2, 4)).astype(np.float32)), *dense), tuple("vwxyz"))
+    stages = stages_of(network)
+    assert len(stages.stages) == matrices
+    x = rng.normal(size=(100, 4))
+    np.testing.assert_allclose(stages.forward(x), network.forward(x), rtol=1e-5, atol=1e-5)
+
+
 def test_clips_that_do_not_overlap_give_the_limit_of_the_second():
     network = Network(
         ("a",),
