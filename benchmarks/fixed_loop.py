@@ -26,16 +26,20 @@ from esmaml_robot.checkpoint import RunFolder
 from esmaml_robot.evaluation import EpisodeBatch, Task
 from esmaml_robot.policy import Policy
 from esmaml_robot.scoring import operator_seeds, score_seeds
-from firmware_export.fixed_model import run
 from firmware_export.fixed_plan import FixedNetwork
-from firmware_export.fixed_policy import clock_counts, counts_of_robot, network_of_policy
+from firmware_export.fixed_policy import (
+    calibration_rows,
+    command_counts,
+    counts_of_robot,
+    network_of_policy,
+    pin_counts,
+)
 from firmware_export.fixed_quantise import quantise
+from sim.counted import observed_counts, run_counted
 from sim.family import RobotFamily
-from sim.rollout import Tick
 from sim.tasks import make_family
 
 F32 = npt.NDArray[np.float32]
-F64 = npt.NDArray[np.float64]
 I32 = npt.NDArray[np.int32]
 U32 = npt.NDArray[np.uint32]
 
@@ -43,70 +47,23 @@ U32 = npt.NDArray[np.uint32]
 CALIBRATION_SEED = 77
 
 
-def _inputs(family: RobotFamily, policy: Policy, counts: I32, tick: int) -> I32:
-    """Counts of the policy's inputs, (B, inputs), of the sensors' counts (n_sensors, B)."""
-    rows = counts[family.signals.observed].T
-    if policy.spec.clock_steps is None:
-        return rows
-    clock = clock_counts(policy.spec.clock_steps)[tick % policy.spec.clock_steps]
-    return np.concatenate([rows, np.broadcast_to(clock, (len(rows), 2))], axis=1)
-
-
-def calibration_of(family: RobotFamily, policies: Sequence[Policy], tasks: Sequence[Task]) -> list[I32]:
-    """For each policy the counts that it saw in an episode of its own, (ticks, inputs)."""
-    seen: list[list[I32]] = [[] for _ in policies]
-    seeds = score_seeds(CALIBRATION_SEED, len(policies))
-    first, theta = policies[0], np.stack([p.theta for p in policies])
-    width = family.width or len(policies)
-    for start in range(0, len(policies), width):
-        rows = slice(start, start + width)
-
-        def record(tick: Tick, start: int = start) -> None:
-            for row, inputs in enumerate(_inputs(family, first, tick.sensor_counts, tick.index)):
-                seen[start + row].append(inputs)
-
-        family.evaluate(first.spec, first.normaliser, theta[rows], tasks[rows], seeds[rows], record=record)
-    return [np.array(rows) for rows in seen]
-
-
-def quantised(family: RobotFamily, policy: Policy, seen: I32, bits: Any) -> FixedNetwork:
-    """The policy in integers, calibrated with counts of its inputs."""
+def quantised(family: RobotFamily, policy: Policy, seen: Sequence[I32], bits: Any) -> FixedNetwork:
+    """The policy in integers, calibrated with the counts of an episode."""
     inputs, outputs = counts_of_robot(family.spec, policy.spec.clock_steps is not None)
-    scale, offset, origin = (np.array([getattr(i, key) for i in inputs]) for key in ("scale", "offset", "origin"))
-    return quantise(network_of_policy(policy, family.spec), inputs, outputs, (seen - origin) * scale + offset, bits)
+    rows = calibration_rows(policy.spec, family.spec, seen)
+    return quantise(network_of_policy(policy, family.spec), inputs, outputs, rows, bits)
 
 
 def fixed_returns(
     family: RobotFamily, policies: Sequence[Policy], plans: Sequence[FixedNetwork], tasks: Sequence[Task], seeds: U32
 ) -> F32:
     """Returns of one episode each, every policy as integers."""
-    signals = family.signals
-    width = family.width or len(plans)
-    returns = []
-    for start in range(0, len(plans), width):
-        rows = slice(start, start + width)
-        episodes = family.episodes()
-        episodes.begin(tasks[rows], seeds[rows])
-        for tick in range(family.spec.episode.steps):
-            inputs = _inputs(family, policies[0], episodes.counts, tick)
-            commands = np.stack([_commands(plan, row) for plan, row in zip(plans[rows], inputs, strict=True)], axis=1)
-            # the simulator takes actions; these become exactly the counts that they were made of
-            si = signals.commands_si(commands)
-            actions = ((si - signals.action_centre) / signals.action_half).astype(np.float32)
-            if (signals.to_counts(actions) != commands).any():
-                raise RuntimeError("an action does not come back as the counts that it was made of")
-            episodes.advance(actions)
-            if not episodes.running.any():
-                break
-        returns.append(episodes.total)
-    return np.concatenate(returns)
 
+    def controller(tick: int, rows: range, counts: I32) -> I32:
+        inputs = pin_counts(policies[0].spec, counts, tick)
+        return np.concatenate([command_counts(plans[i], inputs[k : k + 1]) for k, i in enumerate(rows)])
 
-def _commands(plan: FixedNetwork, inputs: I32) -> I32:
-    """Counts as the pins give them to counts as the pins take them."""
-    into, out = (np.array([s.origin for s in signals]) for signals in (plan.inputs, plan.outputs))
-    commands: I32 = (run(plan, (inputs - into)[None])[0] + out).astype(np.int32)
-    return commands
+    return run_counted(family, controller, tasks, seeds)
 
 
 def compare(folder: Path, tasks: int) -> dict[str, Any]:
@@ -127,9 +84,10 @@ def compare(folder: Path, tasks: int) -> dict[str, Any]:
     if len(adapted) < tasks:
         raise RuntimeError("an episode was invalid")
     policies = [Policy(meta.spec, a.params, meta.normaliser) for a in adapted]
-    seeds = score_seeds(0, tasks)
-    returns: dict[str, F32] = {"float32": evaluate(np.stack([p.theta for p in policies]), sampled, seeds).returns}
-    seen = calibration_of(family, policies, sampled)
+    params, seeds = np.stack([p.theta for p in policies]), score_seeds(0, tasks)
+    returns: dict[str, F32] = {"float32": evaluate(params, sampled, seeds).returns}
+    calibrating = score_seeds(CALIBRATION_SEED, tasks)
+    seen = observed_counts(family, meta.spec, meta.normaliser, params, sampled, calibrating)
     largest: dict[str, float] = {}
     for bits in (16, 8):
         plans = [quantised(family, policy, rows, bits) for policy, rows in zip(policies, seen, strict=True)]

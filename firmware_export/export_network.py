@@ -197,6 +197,18 @@ def verify_network(model: OnnxModel, path: Path, name: str, folder: Path, sample
     )
 
 
+def check_reading(model: OnnxModel, path: Path, samples: int, seed: int = 0) -> None:
+    """Raise ExportError unless the network that was read gives what onnxruntime gives; for formats other than C's."""
+    x = probe_inputs(model.network, max(samples, 1), seed)
+    gap = np.abs(_run_onnx(model, path, x) - model.network.forward(x))
+    if not (gap <= tolerance(model.network, x)).all():
+        row = int(np.argmax(np.where(np.isnan(gap), np.inf, gap).max(axis=1)))
+        raise ExportError(
+            f"onnxruntime and what was read of {path} differ by {gap[row].max():g} for the inputs {x[row].tolist()}. "
+            "Nothing was written."
+        )
+
+
 def export_network(
     path: Path,
     folder: Path,
@@ -241,6 +253,8 @@ def export_network(
         for file, text in texts.items():
             atomic_write_text(stage / file, text, error=ExportError)
         report = verify_network(model, path, name, stage, samples) if texts else None
+        if not texts:
+            check_reading(model, path, samples)
         reports: list[FixedReport] = []
         for kind in integers:
             assert calibration is not None

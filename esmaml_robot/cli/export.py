@@ -18,6 +18,9 @@ from .adapt import SESSIONS
 from .common import err, guarded, out, own_package, print_json, robot_of
 from .fixed import fixed_input
 
+#: Formats that need to know what the inputs are like.
+FIXED = {"c-int16", "c-int8"}
+
 
 def stored_policy(run: Path, session: str | None) -> tuple[Policy, str, str]:
     """Policy, robot name and spec_hash: of a session's adapted policy, or of the meta-policy."""
@@ -176,6 +179,8 @@ def export(
         wanted = _formats(formats, only_c, "c")
         if "onnx" in wanted:
             raise ConfigError(f"--formats {formats}: an .onnx file becomes C; choose from c, c-int16, c-int8.")
+        if not FIXED & set(wanted):
+            _only_for("c-int16 and c-int8", calibration=calibration, input_range=input_range)
         report = _export_onnx(run, out_folder, name, output, samples, wanted, calibration, input_range or [])
         _show(f"{report.shape}, network {report.network_hash}", report, as_json)
         return
@@ -192,9 +197,11 @@ def export(
         _export_sketches(policy, spec, {"arduino": arduino, "platformio": platformio}, samples, as_json)
         return
     fixed = None
-    if {"c-int16", "c-int8"} & set(wanted):
+    if not FIXED & set(wanted):
+        _only_for("c-int16 and c-int8", calibration=calibration)
+    else:
         fixed = fixed_input(RunFolder(run).newest().config, policy, calibration, tasks)
     folder = out_folder or run / "export"
-    with err.status("exporting and comparing"):
+    with err.status("exporting and comparing" + (", in episodes too" if fixed is not None and tasks else "")):
         report = export_files(policy, spec, folder, wanted, samples, fixed)
     _show(f"{policy.spec.describe()}, policy {policy.policy_hash}", report, as_json)

@@ -14,6 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 from esmaml_robot.checkpoint import RunFolder
 from esmaml_robot.errors import ExportError
 from esmaml_robot.robot_spec import load_robot
+from firmware_export import export_network as export_module
 from firmware_export import fixed_export
 from firmware_export.calibration import InputsGiven, calibration_of, parse_ranges, read_rows
 from firmware_export.export import export_policy
@@ -185,7 +186,7 @@ def test_what_is_refused_leaves_everything_as_it_was(esmaml, actor, corners, tmp
     before = contents(folder)
     for arguments, code, says in (
         ([actor, "--formats", "c-int16"], 8, "--calibration FILE"),
-        ([actor, "--formats", "c-int17"], 8, "choose from c, c-int16, c-int8"),
+        ([actor, "--c", "--input-range", "-1:1"], 2, "--input-range is for c-int16 and c-int8 only"),
         ([corners, "--formats", "c-int16", "--input-range", "-1:1"], 2, "--input-range is for .onnx files only"),
     ):
         done = esmaml("export", *arguments, "--out", folder, check=False)
@@ -209,6 +210,8 @@ def test_what_is_refused_leaves_everything_as_it_was(esmaml, actor, corners, tmp
     ):
         with pytest.raises(ExportError, match=says):
             export_network(path, folder, formats=("c-int16",), given=given)
+    with pytest.raises(ExportError, match="choose from c, c-int16, c-int8"):
+        export_network(actor, folder, formats=("c-int17",))
     policy = RunFolder(corners).newest().policy
     with pytest.raises(ExportError, match="needs calibration rows"):
         export_policy(policy, load_robot("rover_uno"), folder, ["c-int8"])
@@ -229,7 +232,15 @@ def test_c_that_is_not_the_model_is_found(actor, tmp_path, monkeypatch):
             files["actor_int16.c"] = files["actor_int16.c"].replace(old, new)
         return files
 
-    monkeypatch.setattr(fixed_export, "render_fixed_c", spoilt)
-    with pytest.raises(ExportError, match=r"its numpy model differ: for the counts \["):
-        export_network(actor, tmp_path / "o", formats=("c-int16",), given=InputsGiven(None, ("-1:1",)), samples=500)
+    given = InputsGiven(None, ("-1:1",))
+    with monkeypatch.context() as spoiling:
+        spoiling.setattr(fixed_export, "render_fixed_c", spoilt)
+        with pytest.raises(ExportError, match=r"its numpy model differ: for the counts \["):
+            export_network(actor, tmp_path / "o", formats=("c-int16",), given=given, samples=500)
+    # and a network that is not the file's: nothing else would notice without C in float32
+    wrong = read_onnx(actor)
+    wrong.network.layers[0].weight[0, 0] += 0.01
+    monkeypatch.setattr(export_module, "read_onnx", lambda *_: wrong)
+    with pytest.raises(ExportError, match="what was read of"):
+        export_network(actor, tmp_path / "o", formats=("c-int16",), given=given, samples=500)
     assert contents(tmp_path / "o") == {}
