@@ -163,8 +163,8 @@ def export(
     """Export a policy as ONNX and C; numpy, onnxruntime and the compiled C are compared before any file is placed.
 
     An .onnx file of any feed-forward network (PyTorch, Stable-Baselines3, scikit-learn) becomes C. c-int16 and c-int8
-    are C in fixed point (docs/fixed_point.md). With --arduino or --platformio: as firmware for a board of your own, with
-    the controller around it.
+    are C in fixed point (docs/fixed_point.md). With --arduino or --platformio: as firmware for a board of your own,
+    with the controller around it.
 
     Example: esmaml export runs/first --session robot --formats onnx,c,c-int16
 
