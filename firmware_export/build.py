@@ -24,11 +24,15 @@ from .stack import StackBound, bound_stack, read_stack_usage
 
 HERE = Path(__file__).parent
 RUNTIME = HERE / "runtime"
+FROZEN = RUNTIME / "frozen"
 COMMON, VIRTUAL = BOARDS / "common", BOARDS / "virtual"
 
 WARNINGS = ("-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror")
 SANITIZERS = ("-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer")
 GENERATED = ("policy.c", "policy.h", "robot_model.c", "robot_model.h")
+GENERATED_FROZEN = (*GENERATED, "fixed.c", "fixed.h")
+#: Of the runtime, what a policy in integers has no use for: candidates and the operators that order them.
+_ADAPTS = ("adaptation.c", "climb.c", "confirmed.c", "directions.c", "gradient.c", "moments.c")
 _COMPILE_SECONDS = 120
 INCLUDES = "/usr/include"
 
@@ -72,9 +76,18 @@ def run_compiler(command: Sequence[str], what: str) -> str:
     return done.stdout
 
 
-def check_generated(generated: Path) -> None:
+def runtime_sources(frozen: bool = False) -> list[Path]:
+    """The portable core. With a frozen policy, a file in runtime/frozen takes the place of the one of its name."""
+    plain = sorted(RUNTIME.glob("*.c"))
+    if not frozen:
+        return plain
+    own = {path.name: path for path in FROZEN.glob("*.c")}
+    return [own.get(path.name, path) for path in plain if path.name not in _ADAPTS]
+
+
+def check_generated(generated: Path, frozen: bool = False) -> None:
     """Raise ExportError unless the folder holds the generated policy and robot model."""
-    missing = [name for name in GENERATED if not (generated / name).is_file()]
+    missing = [name for name in (GENERATED_FROZEN if frozen else GENERATED) if not (generated / name).is_file()]
     if missing:
         raise ExportError(f"{generated} lacks {', '.join(missing)}; export the policy into this folder first.")
 
@@ -204,7 +217,14 @@ def build_bare_board(name: str, spec: RobotSpec, out: Path) -> tuple[str, ...]:
 
 
 def build_firmware(
-    name: str, spec: RobotSpec, generated: Path, out: Path, *, sanitize: bool = False, stack: bool = False
+    name: str,
+    spec: RobotSpec,
+    generated: Path,
+    out: Path,
+    *,
+    sanitize: bool = False,
+    stack: bool = False,
+    frozen: bool = False,
 ) -> Firmware:
     """Compile the firmware for a board, and the program that emulates the board, if it is not this machine.
 
@@ -215,6 +235,7 @@ def build_firmware(
         out: folder for firmware, or firmware.elf and emulator; each replaced only when everything compiled.
         sanitize: with address and undefined-behaviour sanitizers, which end the program at the first finding; for the
             host board.
+        frozen: the policy in `generated` is one of integers (frozen_policy.py).
         stack: find the worst case of the stack as well, and refuse an image for which it is too much; for chips.
 
     Raises:
@@ -224,12 +245,13 @@ def build_firmware(
     board = load_board(name)
     settings = board.settings.compile
     compiler = find_tool(settings.compiler, settings.package, board.name)
-    check_generated(generated)
-    headers = [*sorted(RUNTIME.glob("*.h")), generated / "policy.h", generated / "robot_model.h"]
+    check_generated(generated, frozen)
+    own = [generated / part for part in (GENERATED_FROZEN if frozen else GENERATED)]
+    headers = [*sorted(RUNTIME.glob("*.h")), *(path for path in own if path.suffix == ".h")]
     headers += [header for folder in settings.includes for header in sorted(board.source(folder).glob("*.h"))]
     if board.settings.wiring:
         headers.append(atomic_write_text(generated / "wiring.h", render_wiring(board, spec), error=ExportError))
-    core = [*sorted(RUNTIME.glob("*.c")), generated / "policy.c", generated / "robot_model.c"]
+    core = [*runtime_sources(frozen), *(path for path in own if path.suffix == ".c")]
     hal = hal_sources(board, spec)
     flags = (*settings.flags, *(SANITIZERS if sanitize else ()))
     firmware_id = _firmware_id([*core, *hal, *headers], flags)

@@ -56,6 +56,11 @@ def _crc(plan: FixedNetwork, layers: list[dict[str, Any]]) -> int:
     return zlib.crc32(data)
 
 
+def constants_crc(plan: FixedNetwork) -> int:
+    """CRC-32 of the constants, as NAME_selftest sums them up."""
+    return _crc(plan, _layers(plan)[0])
+
+
 def make_vectors(plan: FixedNetwork, count: int) -> tuple[I16, I16]:
     """Test vectors: counts (count, inputs), and what they must give (count, outputs).
 

@@ -20,10 +20,13 @@ from esmaml_robot.errors import ExportError
 from esmaml_robot.files import atomic_write_text, make_folder
 from esmaml_robot.policy import Policy
 from esmaml_robot.policy_file import StoredPolicy, load_policy, save_policy
+from esmaml_robot.policy_frozen import Arithmetic
 from esmaml_robot.robot_spec import RobotSpec
 
 from .board_file import Board, find_tool, load_board
 from .build import build_firmware, run_compiler
+from .fixed_c import constants_crc
+from .frozen_policy import FrozenPolicy, write_frozen_c
 from .policy_c import write_policy_c
 from .robot_c import write_robot_c
 from .staging import publish, stage_in
@@ -68,6 +71,7 @@ class Memory(_Part):
 class Manifest(_Part):
     """firmware.json: what the image is, and what the controller has to say of itself once it runs.
 
+    arithmetic: of the policy. In int16 and int8 it is frozen: `parameters` is 0, and hashes are of the integers.
     parameters_crc32: 8 hex digits, as in STATUS. same_normaliser: hashes of policies whose parameters alone tell them
     from this one, itself among them: to firmware with one of them in it, parameters can be sent in place of an image.
     """
@@ -79,6 +83,7 @@ class Manifest(_Part):
     spec_hash: str
     layout_hash: str
     policy_hash: str
+    arithmetic: Arithmetic = "float32"
     parameters: int
     parameters_crc32: str
     firmware_id: str
@@ -128,8 +133,13 @@ def _forms(board: Board, image: Path, folder: Path) -> list[Path]:
 
 
 def build_image(
-    policy: Policy, spec: RobotSpec, board_name: str, folder: Path, base: Policy | None = None
-) -> Image:  # fmt: skip
+    policy: Policy,
+    spec: RobotSpec,
+    board_name: str,
+    folder: Path,
+    base: Policy | None = None,
+    frozen: FrozenPolicy | None = None,
+) -> Image:
     """Compile the firmware with a policy in it for a board, and write it with its forms and manifest into `folder`.
 
     Args:
@@ -139,6 +149,7 @@ def build_image(
         folder: where to; created if missing.
         base: the policy that this one was adapted from. Where only parameters differ, firmware with either of them
             takes the parameters of the other over the link.
+        frozen: the policy in integers, which then goes in in its place.
 
     Raises:
         PolicyError, SpecMismatch, ToolMissing, ExportError: as `write_policy_c` and `build_firmware`. The folder is
@@ -149,24 +160,31 @@ def build_image(
     temporary = stage_in(folder)
     try:
         generated = temporary / "generated"
-        write_policy_c(policy, spec, generated)
+        if frozen is None:
+            write_policy_c(policy, spec, generated)
+        else:
+            write_frozen_c(frozen, generated)
         write_robot_c(spec, generated)
         chip = board.settings.memory is not None
-        firmware = build_firmware(board_name, spec, generated, temporary / "out", stack=chip)
+        firmware = build_firmware(board_name, spec, generated, temporary / "out", stack=chip, frozen=frozen is not None)
         files = _forms(board, firmware.image, temporary / "out")
         stored = StoredPolicy(policy, spec.name, spec.spec_hash, {"board": board_name})
         files.append(save_policy(temporary / "out" / POLICY_FILE, stored))
-        known = [p for p in (policy, base) if p is not None and _same_normaliser(p, policy)]
+        known = [p for p in (policy, base) if p is not None and _same_normaliser(p, policy) and frozen is None]
+        identity = frozen or policy
+        layout = policy.spec if frozen is None else frozen.layout
+        crc = zlib.crc32(policy.theta.astype("<f4").tobytes()) if frozen is None else constants_crc(frozen.plan)
         memory, stack = board.settings.memory, firmware.stack
         manifest = Manifest(
             producer=f"esmaml-robot {__version__}",
             board=board_name,
             robot=spec.name,
             spec_hash=spec.spec_hash,
-            layout_hash=policy.spec.layout_hash,
-            policy_hash=policy.policy_hash,
-            parameters=policy.spec.dimension,
-            parameters_crc32=f"{zlib.crc32(policy.theta.astype('<f4').tobytes()):08x}",
+            layout_hash=layout.layout_hash,
+            policy_hash=identity.policy_hash,
+            arithmetic="float32" if frozen is None else frozen.layout.arithmetic,
+            parameters=layout.dimension,
+            parameters_crc32=f"{crc:08x}",
             firmware_id=f"{firmware.firmware_id:08x}",
             same_normaliser=tuple(dict.fromkeys(p.policy_hash for p in known)),
             memory=Memory(

@@ -10,11 +10,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from esmaml_robot.errors import SimulationError
 from esmaml_robot.evaluation import Task
 from esmaml_robot.policy import Normaliser, PolicyBatch, PolicySpec
 
 from .family import RobotFamily
+from .rollout import run_on_counts
 
 F32 = npt.NDArray[np.float32]
 I32 = npt.NDArray[np.int32]
@@ -59,25 +59,14 @@ def observed_counts(
 
 
 def run_counted(family: RobotFamily, controller: CountsController, tasks: Sequence[Task], episode_seeds: U32) -> F32:
-    """Returns of one episode a task, (B,). Raises SimulationError where a command cannot be given in the simulator."""
-    signals = family.signals
+    """Returns of one episode a task, (B,). What is commanded is limited in range and rate, as on a robot."""
+    observed = family.signals.observed
     returns = []
     for rows in _batches(family, len(tasks)):
         part = slice(rows.start, rows.stop)
-        episodes = family.episodes()
-        episodes.begin(tasks[part], episode_seeds[part])
-        for tick in range(episodes.length):
-            commands = controller(tick, rows, episodes.counts[signals.observed].T).T
-            # the simulator takes actions; these become exactly the counts that they were made of
-            si = signals.commands_si(np.ascontiguousarray(commands))
-            actions = ((si - signals.action_centre) / signals.action_half).astype(np.float32)
-            if (signals.to_counts(actions) != commands).any():
-                raise SimulationError(
-                    f"task family {family.name}: a command in counts does not come back as the counts that it was made "
-                    "of; is an actuator finer than float32?"
-                )
-            episodes.advance(actions)
-            if not episodes.running.any():
-                break
-        returns.append(episodes.total)
+
+        def act(counts: I32, tick: int, rows: range = rows) -> I32:
+            return np.ascontiguousarray(controller(tick, rows, counts[observed].T).T)
+
+        returns.append(run_on_counts(family.plant, family.signals, act, tasks[part], episode_seeds[part]).returns)
     return np.concatenate(returns)

@@ -94,10 +94,16 @@ class Episodes:
         A row with a non-finite action becomes invalid and stops. Raises SimulationError when the body of a running
         row yields a sensor value that is not finite.
         """
-        lanes = self._lanes
         if not _all_finite(actions):
             actions = self._without_broken(actions)
-        commands = lanes.commands(actions, self.commands)
+        return self._apply(self._lanes.commands(actions, self.commands))
+
+    def command(self, wanted: I32) -> F32:
+        """`advance` for a policy that gives counts itself, (n_actuators, B): range and rate are limited as ever."""
+        return self._apply(self._lanes.limited(wanted, self.commands))
+
+    def _apply(self, commands: I32) -> F32:
+        lanes = self._lanes
         running = None if self._all_running else self.running
         if running is not None:
             commands = np.where(running, commands, lanes.safe)
@@ -202,3 +208,30 @@ def run_episodes(
     if observe:
         observed = [Moments.of_sums(n, total[:, i], total_squares[:, i]) for i, n in enumerate(count.tolist())]
     return EpisodeBatch(returns, episodes.steps, valid, observed)
+
+
+def run_on_counts(
+    plant: BatchedPlant,
+    signals: Signals,
+    act: Callable[[I32, int], I32],
+    tasks: Sequence[Task],
+    episode_seeds: U32,
+    record: Callable[[Tick], None] | None = None,
+) -> EpisodeBatch:
+    """`run_episodes` for a policy in integers, bit for bit what firmware with it does.
+
+    Args:
+        act: counts of all sensors (n_sensors, B) and the control period to the counts (n_actuators, B) that are wanted
+            of the actuators; range and rate are limited here.
+        record: as in `run_episodes`; the last tick is the one after the last period.
+    """
+    episodes = Episodes(plant, signals)
+    episodes.begin(tasks, episode_seeds)
+    while episodes.tick < episodes.length and episodes.running.any():
+        before = episodes.counts
+        episodes.command(act(before, episodes.tick))
+        if record is not None:
+            record(Tick(episodes.tick - 1, before, episodes.commands))
+    if record is not None:
+        record(Tick(episodes.tick, episodes.counts, np.repeat(signals.safe, len(tasks), axis=1)))
+    return EpisodeBatch(episodes.total, episodes.steps, episodes.valid, None)

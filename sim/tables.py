@@ -152,6 +152,11 @@ class Lanes:
         counts: I32 = x.astype(np.int32)
         return self._signals.limit(counts, previous) if self._slews else counts
 
+    def limited(self, wanted: I32, previous: I32) -> I32:
+        """Counts that somebody asks for, brought into their range, then `Signals.limit`."""
+        counts = np.minimum(np.maximum(wanted, self._signals.actuator_low), self._signals.actuator_high)
+        return self._signals.limit(counts, previous)
+
     def commands_si(self, counts: I32) -> F32:
         """`Signals.commands_si`."""
         si: F32 = np.multiply(counts.astype(np.float32), self._scale)

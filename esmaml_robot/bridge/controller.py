@@ -20,8 +20,9 @@ from typing import Any, Self
 
 import numpy as np
 
-from ..errors import EsmamlError, LinkError, LinkTimeout, PolicyError
+from ..errors import ConfigError, EsmamlError, LinkError, LinkTimeout, PolicyError
 from ..policy import PolicySpec, check_theta
+from ..policy_frozen import FrozenLayout
 from ..robot_spec import RobotSpec
 from ..signals import F32, I32, Signals
 from .episode import EpisodeRecord, Recorder, Telemetry
@@ -29,7 +30,7 @@ from .link import CONNECT_SECONDS, RETRY_SECONDS, ControllerInfo, Link
 from .messages import Fault, Flag, Frame, Reason, State
 from .parameters import keep_parameters, read_parameters, write_parameters
 from .parameters import theta_crc32 as theta_crc32
-from .refusals import fault_text
+from .refusals import FROZEN, fault_text
 from .transport import DEFAULT_BAUD, Transport, open_port
 
 #: Patience beyond the robot's own release time: a computer under load must not take a slow plant for a dead one.
@@ -62,10 +63,11 @@ class RobotController:
     Args:
         transport: an open byte stream; closed by `close`.
         spec: the robot; its hash must be the controller's.
-        policy: the policy architecture; its hash must be the controller's.
+        policy: the policy architecture; its hash must be the controller's. With a FrozenLayout there are episodes and
+            the self test; what would change parameters is refused.
     """
 
-    def __init__(self, transport: Transport, spec: RobotSpec, policy: PolicySpec) -> None:
+    def __init__(self, transport: Transport, spec: RobotSpec, policy: PolicySpec | FrozenLayout) -> None:
         self.spec = spec
         self.policy = policy
         self.link = Link(transport, spec, policy)
@@ -74,7 +76,7 @@ class RobotController:
         self._left = False
 
     @classmethod
-    def open(cls, port: str, spec: RobotSpec, policy: PolicySpec, baud: int = DEFAULT_BAUD) -> Self:
+    def open(cls, port: str, spec: RobotSpec, policy: PolicySpec | FrozenLayout, baud: int = DEFAULT_BAUD) -> Self:
         """A controller at a port (path or pyserial URL), not connected yet. Raises PortError."""
         return cls(open_port(port, baud), spec, policy)
 
@@ -98,16 +100,22 @@ class RobotController:
         values = {f.name: reply[f.name] for f in fields(Status)}
         return Status(**{**values, "state": State(reply["state"]), "fault": Fault(reply["fault"])})
 
+    def _adaptable(self, what: str) -> PolicySpec:
+        """The architecture, where there are parameters; else ConfigError."""
+        if isinstance(self.policy, FrozenLayout):
+            raise ConfigError(f"{self.port}: parameters: {what} is impossible: {FROZEN}.")
+        return self.policy
+
     def upload(self, theta: F32) -> int:
         """Make `theta`, float32 (d,), the controller's base parameters; returns their CRC-32.
 
         The old base stays until everything came and its CRC fits. Raises PolicyError where theta is not finite.
         """
-        return write_parameters(self.link, check_theta(self.policy, theta))
+        return write_parameters(self.link, check_theta(self._adaptable("upload"), theta))
 
     def read_parameters(self) -> F32:
         """The controller's base parameters, float32 (d,)."""
-        return read_parameters(self.link, self.policy.dimension)
+        return read_parameters(self.link, self._adaptable("read").dimension)
 
     def store(self, keep: bool = True) -> None:
         """Keep the base parameters over power off, or forget those kept. Raises LinkError where the board cannot."""
@@ -116,9 +124,10 @@ class RobotController:
     def commit(self, seed: int, sigma: float, expected_theta: F32) -> int:
         """Add sigma * direction(seed) to the controller's base, which must become `expected_theta`; returns its CRC.
 
-        Raises LinkError and changes nothing where the controller comes to other bits.
+        Raises LinkError and changes nothing where the controller comes to other bits; ConfigError where its parameters
+        are frozen.
         """
-        vector = check_theta(self.policy, expected_theta)
+        vector = check_theta(self._adaptable("commit"), expected_theta)
         crc = theta_crc32(vector)
         self.link.exchange("commit", direction_seed=seed, sigma=_finite(sigma), crc32=crc)
         return crc

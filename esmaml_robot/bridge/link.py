@@ -16,14 +16,15 @@ from pathlib import Path
 from typing import Any
 
 from .. import identity
-from ..errors import CheckpointError, ConfigError, LinkError, LinkLost, LinkTimeout, OperatorStop
+from ..errors import CheckpointError, ConfigError, LinkError, LinkLost, LinkTimeout, OperatorStop, SpecMismatch
 from ..policy import PolicySpec
+from ..policy_frozen import FrozenLayout
 from ..robot_spec import RobotSpec
 from .black_box import BlackBox
 from .clock import ControllerClock
 from .framing import DELIMITER, FrameDecoder, encode_frame
 from .messages import BY_NAME, PROTOCOL_VERSION, SCHEMA_HASH, Codec, Frame, Result, State
-from .refusals import refusal
+from .refusals import FROZEN, refusal
 from .transport import Transport
 
 #: Waits for an answer, in seconds; the command is sent again after each. A loaded computer may take its time.
@@ -86,7 +87,7 @@ class Link:
         black_box: what went over the line last.
     """
 
-    def __init__(self, transport: Transport, spec: RobotSpec | None, policy: PolicySpec | None) -> None:
+    def __init__(self, transport: Transport, spec: RobotSpec | None, policy: PolicySpec | FrozenLayout | None) -> None:
         self.transport = transport
         self.spec = spec
         self.policy = policy
@@ -377,6 +378,11 @@ class Link:
             robot = f"The firmware is not for this file of robot {self.spec.name!r}: choose its robot, or flash again."
             match("spec_hash (robot)", self.spec.spec_hash, reply["spec_hash"], robot)
         if self.policy is not None:
+            if self.policy.dimension > 0 and reply["n_parameters"] == 0:
+                raise SpecMismatch(
+                    f"{self.port}: this program's policy is a {self.policy.describe()}, and the controller's cannot be "
+                    f"changed: {FROZEN}."
+                )
             layout = f"This program's policy is a {self.policy.describe()}: build and flash firmware for it."
             match("layout_hash (policy architecture)", self.policy.layout_hash, reply["layout_hash"], layout)
             match("number of parameters", str(self.policy.dimension), str(reply["n_parameters"]), layout)

@@ -50,6 +50,7 @@ class Result(IntEnum):
     FAULTED = 9  # a fault is latched: DISARM acknowledges it (fault code + 256 * its detail)
     NOT_STORED = 10  # the board cannot keep parameters (bytes that it would take, or 0 where writing failed)
     NO_OPERATOR = 11  # this firmware does not have the operator (its code)
+    FROZEN = 12  # the policy is compiled in as integers, and its parameters cannot be changed
 
 
 class Reason(IntEnum):

@@ -25,6 +25,12 @@ _FAULTS = {
     Fault.NOT_WIRED: "the board's program does not say yet where sensors and motors are: fill that in and flash it",
 }
 
+#: Of firmware whose HELLO says that it has no parameters.
+FROZEN = (
+    "its firmware has the policy compiled in as integers, with parameters that nothing can change: no upload, no "
+    "candidates, no adaptation. For those it needs float32 firmware: esmaml build RUN --board BOARD, then esmaml flash"
+)
+
 #: Bits of a servo's hardware error status.
 _HARDWARE = {0x01: "input voltage", 0x04: "overheating", 0x08: "motor encoder", 0x10: "electrical shock",
              0x20: "overload"}  # fmt: skip
@@ -88,6 +94,8 @@ def refusal(port: str, command: str, result: int, detail: int) -> EsmamlError:
                 f"{at}: message schema differs: this program has {SCHEMA_HASH:08x}, the controller has {detail:08x}. "
                 "Build and flash the firmware with this version."
             )
+        case Result.FROZEN:
+            return ConfigError(f"{at}: {FROZEN}.")
         case Result.ESTOPPED:
             return SafetyStop(f"{at}: the emergency stop is latched. Make the robot safe, then clear it and arm again.")
         case Result.FAULTED:

@@ -16,6 +16,7 @@ from ..policy import Normaliser, Policy, PolicySpec
 from ..robot_spec import RobotSpec, load_robot
 from .common import err, guarded, out, own_package, print_json, robot_of
 from .export import choose_session, stored_policy
+from .freezing import arithmetic_of, frozen_policy
 
 _UNTRAINED = (8,)
 
@@ -62,19 +63,28 @@ def build(
     session: Annotated[str | None, typer.Option(help="Adaptation session whose policy goes in.")] = None,
     meta: Annotated[bool, typer.Option("--meta", help="The meta-policy, as trained, instead.")] = False,
     robot: Annotated[str | None, typer.Option(help="Robot by name, or its YAML file.")] = None,
-    out_folder: Annotated[Path | None, typer.Option("--out", help="Where to; default RUN/firmware/BOARD.")] = None,
+    out_folder: Annotated[
+        Path | None, typer.Option("--out", help="Where to; default RUN/firmware/BOARD[-FORMAT].")
+    ] = None,
+    arithmetic: Annotated[
+        str, typer.Option("--format", help="float32, which adapts, or the policy frozen in integers: int16, int8.")
+    ] = "float32",
     as_json: Annotated[bool, typer.Option("--json", help="Print the manifest as JSON.")] = False,
 ) -> None:
     """Compile firmware with a policy in it: .elf, .hex, .bin, and a manifest of hashes and sizes.
 
-    What does not fit the board is refused, with the number of bytes.
+    What does not fit the board is refused, with the number of bytes. In integers, no float is between sensor and
+    actuator; such firmware is smaller and faster, and takes no parameters any more.
+
+    Example: esmaml build runs/first --board atmega328p --session robot --format int16
 
     Example: esmaml build runs/first --board atmega328p --session robot
     """
+    form = arithmetic_of(arithmetic)
     base: Policy | None = None
     if run is not None:
         policy, spec, base = _trained(run, session, meta, robot)
-        folder = out_folder or run / "firmware" / board
+        folder = out_folder or run / "firmware" / (board if form == "float32" else f"{board}-{form}")
     elif robot is None or session is not None or meta:
         raise ConfigError("give a run folder, or --robot alone for an image with an untrained policy.")
     elif out_folder is None:
@@ -83,12 +93,17 @@ def build(
         spec = load_robot(robot)
         policy, folder = untrained_policy(spec), out_folder
     own_package("firmware_export")
+    frozen = None
+    if form != "float32":
+        with err.status(f"running episodes that calibrate {form}"):
+            frozen = frozen_policy(policy, spec, form, run)
     with err.status(f"compiling for {board}"):
-        image = importlib.import_module("firmware_export.image").build_image(policy, spec, board, folder, base)
+        image = importlib.import_module("firmware_export.image").build_image(policy, spec, board, folder, base, frozen)
     if as_json:
         print_json(image.manifest.model_dump(mode="json") | {"folder": str(folder)})
         return
-    table = Table(title=f"{spec.name} on {board}: {policy.spec.describe()}, policy {policy.policy_hash}")
+    layout = policy.spec if frozen is None else frozen.layout
+    table = Table(title=f"{spec.name} on {board}: {layout.describe()}, policy {image.manifest.policy_hash}")
     table.add_column("file")
     table.add_column("bytes", justify="right")
     table.add_column("SHA-256")
@@ -97,4 +112,6 @@ def build(
     out.print(table)
     for line in memory_lines(image.manifest.memory):
         out.print(line, highlight=False)
+    if frozen is not None:
+        out.print(f"largest error over the calibration rows: {frozen.plan.error:.1e} of an output's range")
     err.print(f"Next: esmaml flash {folder} --port PORT")

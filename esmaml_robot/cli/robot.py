@@ -11,7 +11,7 @@ import typer
 from ..bridge.link import ControllerInfo, Link, controller_info
 from ..bridge.messages import Fault, State
 from ..bridge.parameters import keep_parameters, read_parameters
-from ..bridge.refusals import fault_text
+from ..bridge.refusals import FROZEN, fault_text
 from ..bridge.transport import available_ports
 from ..errors import ConfigError
 from .common import err, guarded, out, print_json
@@ -149,6 +149,8 @@ def params(
     if keep and forget:
         raise ConfigError("--keep and --forget: one of the two")
     found = link.connect()
+    if found.n_parameters == 0:
+        raise ConfigError(f"{link.port}: there are no parameters to read or keep: {FROZEN}.")
     theta = read_parameters(link, found.n_parameters)
     if keep or forget:
         keep_parameters(link, keep)

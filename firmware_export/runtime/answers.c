@@ -5,7 +5,14 @@
 #include "alone.h"
 #include "hal.h"
 
-static void send_status(struct firmware *firmware, uint32_t asked_us)
+/* Each with a frame of its own: inlined into one function, they would all stand on the stack while one of them sends. */
+#if defined(__GNUC__)
+#define APART __attribute__((noinline))
+#else
+#define APART
+#endif
+
+static APART void send_status(struct firmware *firmware, uint32_t asked_us)
 {
     uint8_t payload[LENGTH_STATUS_REPLY];
     struct msg_status_reply reply;
@@ -29,7 +36,7 @@ static void send_status(struct firmware *firmware, uint32_t asked_us)
                   msg_status_reply_put(firmware_header(firmware, payload, MSG_STATUS_REPLY, firmware->session), &reply));
 }
 
-static void send_readings(struct firmware *firmware)
+static APART void send_readings(struct firmware *firmware)
 {
     uint8_t payload[LENGTH_READINGS];
     struct msg_readings reply;
@@ -42,22 +49,16 @@ static void send_readings(struct firmware *firmware)
                   msg_readings_put(firmware_header(firmware, payload, MSG_READINGS, firmware->session), &reply));
 }
 
-static void send_parameters(struct firmware *firmware, const uint8_t *fields)
+static APART void send_parameters(struct firmware *firmware, const uint8_t *fields)
 {
     uint8_t payload[LENGTH_PARAMS_VALUES];
     struct msg_params_read question;
     struct msg_params_values reply;
-    uint32_t left;
-    uint8_t i;
 
     (void)msg_params_read_get(fields, &question);
     memset(&reply, 0, sizeof reply);
     reply.offset = question.offset;
-    left = question.offset < POLICY_PARAMETERS ? POLICY_PARAMETERS - question.offset : 0;
-    reply.used = (uint8_t)(left < PROTOCOL_CHUNK_FLOATS ? left : PROTOCOL_CHUNK_FLOATS);
-    for (i = 0; i < reply.used; i++) {
-        reply.values[i] = firmware->params.base[question.offset + i];
-    }
+    reply.used = params_read(&firmware->params, question.offset, reply.values);
     firmware_send(
         firmware, payload,
         msg_params_values_put(firmware_header(firmware, payload, MSG_PARAMS_VALUES, firmware->session), &reply));

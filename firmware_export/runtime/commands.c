@@ -6,6 +6,7 @@
 #include "answers.h"
 #include "firmware.h"
 #include "hal.h"
+#include "hashes.h"
 #include "policy.h"
 #include "rom.h"
 #include "store.h"
@@ -35,9 +36,9 @@ static void send_hello_reply(struct firmware *firmware, uint16_t session, uint16
     }
     reply.firmware_id = firmware->firmware_id;
     reply.boot_id = firmware->boot_id;
-    store_hash_bytes(spec_hash, reply.spec_hash);
-    store_hash_bytes(layout_hash, reply.layout_hash);
-    store_hash_bytes(policy_hash, reply.policy_hash);
+    hash_bytes(spec_hash, reply.spec_hash);
+    hash_bytes(layout_hash, reply.layout_hash);
+    hash_bytes(policy_hash, reply.policy_hash);
     reply.state = firmware->state;
     reply.n_sensors = ROBOT_SENSORS;
     reply.n_actuators = ROBOT_ACTUATORS;
@@ -234,8 +235,7 @@ static struct params_outcome selftest(struct firmware *firmware)
     uint32_t bits;
     int failed;
 
-    params_exported(&firmware->params);
-    failed = policy_selftest_of(firmware->params.candidate, &worst);
+    failed = params_selftest(&firmware->params, &firmware->episode.policy, &worst);
     memcpy(&bits, &worst, sizeof bits);
     if (failed) {
         if (firmware->unfit == FAULT_NONE) { /* the first reason stands: passing this test must not lift another one */
@@ -253,23 +253,13 @@ static struct params_outcome selftest(struct firmware *firmware)
     return answer(failed ? RESULT_SELFTEST_FAILED : RESULT_OK, bits);
 }
 
-/* Keeps the base over power off, or forgets what was kept. */
-static struct params_outcome keep(struct firmware *firmware, const uint8_t *fields)
-{
-    struct msg_params_store message;
-    enum store_result result;
-
-    (void)msg_params_store_get(fields, &message);
-    result = message.keep ? store_save(firmware->params.base) : store_forget();
-    return answer(result == STORE_OK ? RESULT_OK : RESULT_NOT_STORED, result == STORE_TOO_SMALL ? STORE_BYTES : 0);
-}
-
 /* Commands that touch the parameters wait until the episode is over. */
 static struct params_outcome parameters(struct firmware *firmware, uint8_t type, const uint8_t *fields)
 {
     struct msg_params_begin begin;
     struct msg_params_chunk chunk;
     struct msg_commit commit;
+    struct msg_params_store store;
 
     if (safety_torque(firmware->state) || alone_active(firmware)) {
         return refuse(firmware);
@@ -287,7 +277,8 @@ static struct params_outcome parameters(struct firmware *firmware, uint8_t type,
         (void)msg_commit_get(fields, &commit);
         return params_commit(&firmware->params, commit.direction_seed, commit.sigma, commit.crc32);
     case MSG_PARAMS_STORE:
-        return keep(firmware, fields);
+        (void)msg_params_store_get(fields, &store);
+        return store_keep(&firmware->params, store.keep);
     default:
         return selftest(firmware);
     }

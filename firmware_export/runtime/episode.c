@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "act.h"
 #include "protocol.h"
 
 #if POLICY_OUTPUTS != ROBOT_ACTUATORS
@@ -42,27 +43,18 @@ static void next_tick(struct episode *episode, const int32_t *sensors)
     memcpy(episode->sensors, sensors, sizeof episode->sensors);
 }
 
-static uint8_t act(struct episode *episode, const float *parameters)
+/* The policy in charge. Returns 0 where it gave NaN. */
+static int drive(struct episode *episode, const float *parameters)
 {
-    float observation[POLICY_INPUTS];
-    float action[POLICY_OUTPUTS];
     int32_t wanted[ROBOT_ACTUATORS];
     int32_t command[ROBOT_ACTUATORS];
-    int i;
 
-    robot_observe(episode->si, observation);
-    policy_forward(parameters, &episode->policy, observation, action);
-    if (!robot_counts(action, wanted)) {
+    if (!act_wanted(episode, parameters, wanted)) {
         return 0;
     }
     robot_limit(wanted, episode->command, command);
-    for (i = 0; i < ROBOT_ACTUATORS; i++) {
-        if (action[i] >= 1.0f || action[i] <= -1.0f) {
-            episode->flags = (uint8_t)(episode->flags | FLAG_CLIPPED);
-        }
-        if (command[i] != wanted[i]) {
-            episode->flags = (uint8_t)(episode->flags | FLAG_RATE_LIMITED);
-        }
+    if (memcmp(command, wanted, sizeof command) != 0) {
+        episode->flags = (uint8_t)(episode->flags | FLAG_RATE_LIMITED);
     }
     memcpy(episode->command, command, sizeof episode->command);
     return 1;
@@ -116,7 +108,7 @@ enum episode_outcome episode_tick(struct episode *episode, const float *paramete
     if (outcome != EPISODE_GOES_ON) {
         return outcome;
     }
-    if (!act(episode, parameters)) {
+    if (!drive(episode, parameters)) {
         episode_release(episode);
         return EPISODE_NOT_FINITE;
     }

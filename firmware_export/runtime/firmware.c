@@ -4,7 +4,6 @@
 
 #include "alone.h"
 #include "hal.h"
-#include "policy.h"
 #include "store.h"
 
 /* the longest messages of either direction must fit a frame: no array has a negative length */
@@ -146,12 +145,11 @@ void firmware_init(struct firmware *firmware, const char *board, uint32_t firmwa
     firmware_release(firmware, STATE_BOOT);
     if (strcmp(POLICY_SPEC_HASH, ROBOT_SPEC_HASH) != 0) {
         firmware->unfit = FAULT_OTHER_ROBOT;
-    } else if (params_init(&firmware->params).result != RESULT_OK || policy_selftest_of(firmware->params.candidate, &worst) != 0) {
+    } else if (params_init(&firmware->params).result != RESULT_OK ||
+               params_selftest(&firmware->params, &firmware->episode.policy, &worst) != 0) {
         firmware->unfit = FAULT_SELFTEST;
-    } else if (store_load(firmware->params.candidate)) {
-        params_keep(&firmware->params); /* what was adapted before the power went off */
     } else {
-        /* nothing was kept: the parameters compiled in */
+        store_restore(&firmware->params); /* what was adapted before the power went off */
     }
     firmware->fault = firmware->unfit;
     firmware->state = safety_next(firmware->state, firmware->unfit == FAULT_NONE ? EVENT_BOOTED : EVENT_FAULT);
@@ -209,7 +207,7 @@ static void run_tick(struct firmware *firmware, const int32_t *sensors, uint8_t 
         firmware->awaits = 0;
     }
     outcome = firmware->hosted ? episode_sense(&firmware->episode, sensors)
-                               : episode_tick(&firmware->episode, firmware->params.candidate, sensors);
+                               : episode_tick(&firmware->episode, params_in_force(&firmware->params), sensors);
     firmware->episode.flags = (uint8_t)(firmware->episode.flags | flags);
     switch (outcome) {
     case EPISODE_GOES_ON:

@@ -21,8 +21,10 @@ struct firmware {
     struct bridge_receiver receiver;
     struct params params;
     struct episode episode;
+#ifndef POLICY_FROZEN
     struct adaptation adaptation; /* of an adaptation that needs no host (alone.h) */
     uint32_t first_episode; /* of it */
+#endif
     uint8_t progress;       /* enum protocol_progress */
     uint8_t made;           /* the candidate is the base and the steps ordered since */
     uint8_t unreported;     /* the host has not heard what the operator made of the last episode */

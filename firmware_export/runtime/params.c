@@ -48,7 +48,8 @@ static uint32_t first_not_finite(const float *values, uint32_t count)
     return NO_INDEX;
 }
 
-void params_exported(struct params *params)
+/* candidate = the policy compiled in */
+static void exported(struct params *params)
 {
     uint32_t i;
 
@@ -62,11 +63,35 @@ struct params_outcome params_init(struct params *params)
 {
     uint32_t bad;
 
-    params_exported(params);
+    exported(params);
     memcpy(params->base, params->candidate, sizeof params->base);
     bad = first_not_finite(params->base, POLICY_PARAMETERS);
     params->base_crc = params_crc32(0, params->base, POLICY_PARAMETERS);
     return bad == NO_INDEX ? ok : outcome(RESULT_NOT_FINITE, bad);
+}
+
+int params_selftest(struct params *params, struct policy_state *memory, float *worst)
+{
+    (void)memory;
+    exported(params);
+    return policy_selftest_of(params->candidate, worst);
+}
+
+const float *params_in_force(const struct params *params)
+{
+    return params->candidate;
+}
+
+uint8_t params_read(const struct params *params, uint32_t offset, float *values)
+{
+    uint8_t used = 0;
+
+    while (used < PROTOCOL_CHUNK_FLOATS && offset < POLICY_PARAMETERS) {
+        values[used] = params->base[offset];
+        used++;
+        offset++;
+    }
+    return used;
 }
 
 struct params_outcome params_begin(struct params *params, uint32_t count, uint32_t crc)

@@ -9,6 +9,12 @@
 
 #include "policy.h"
 
+#ifdef POLICY_FROZEN
+struct params { /* none: frozen/params.c refuses what would change them */
+    uint32_t base_crc; /* of the constants compiled in */
+    uint8_t uploading;
+};
+#else
 struct params {
     float base[POLICY_PARAMETERS];
     float candidate[POLICY_PARAMETERS]; /* between episodes also where an upload is gathered */
@@ -17,6 +23,7 @@ struct params {
     uint32_t upload_next; /* index of the first parameter that has not come yet */
     uint8_t uploading;
 };
+#endif
 
 /* How a change of parameters went; a value of enum protocol_result, and what stands beside it. */
 struct params_outcome {
@@ -32,8 +39,15 @@ int params_finite(float value);
 /* Base = the policy compiled in. Returns RESULT_NOT_FINITE where that is damaged. */
 struct params_outcome params_init(struct params *params);
 
-/* candidate = the policy compiled in, for its self test; an unfinished upload is given up. */
-void params_exported(struct params *params);
+/* Replays the test vectors of the policy compiled in, in place of the candidate; an unfinished upload is given up.
+ * memory: of the policy, of no episode that runs. Returns 0 if all is well; *worst is the largest error. */
+int params_selftest(struct params *params, struct policy_state *memory, float *worst);
+
+/* What an episode is to run with: the candidate; a null pointer where the policy is frozen. */
+const float *params_in_force(const struct params *params);
+
+/* Base parameters from `offset` on into values[PROTOCOL_CHUNK_FLOATS]; returns how many. */
+uint8_t params_read(const struct params *params, uint32_t offset, float *values);
 
 struct params_outcome params_begin(struct params *params, uint32_t count, uint32_t crc);
 struct params_outcome params_chunk(struct params *params, uint32_t offset, uint8_t used, const float *values);

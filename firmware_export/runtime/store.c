@@ -4,7 +4,7 @@
 
 #include "crc32.h"
 #include "hal.h"
-#include "params.h"
+#include "hashes.h"
 #include "protocol.h"
 #include "rom.h"
 
@@ -14,25 +14,12 @@
 static const char policy_hash[] ROM = POLICY_HASH;
 static const char spec_hash[] ROM = POLICY_SPEC_HASH;
 
-static uint8_t nibble(char c)
-{
-    return (uint8_t)(c <= '9' ? c - '0' : c - 'a' + 10);
-}
-
-void store_hash_bytes(const char *digits, uint8_t *bytes)
-{
-    int i;
-    for (i = 0; i < 8; i++) {
-        bytes[i] = (uint8_t)((nibble(rom_char(&digits[2 * i])) << 4) | nibble(rom_char(&digits[2 * i + 1])));
-    }
-}
-
 /* What stands behind the parameters, but for the CRC, which is of the parameters and of this. */
 static void put_trailer(uint8_t *trailer, uint32_t generation)
 {
     (void)put_u32(trailer, generation);
-    store_hash_bytes(policy_hash, trailer + 4);
-    store_hash_bytes(spec_hash, trailer + 12);
+    hash_bytes(policy_hash, trailer + 4);
+    hash_bytes(spec_hash, trailer + 12);
 }
 
 static uint32_t slot_at(unsigned slot)
@@ -143,4 +130,21 @@ enum store_result store_forget(void)
         hal_store_write(slot_at(slot) + STORE_SLOT_BYTES - 4, crc, 1);
     }
     return newest(&generation) == NONE ? STORE_OK : STORE_FAILED;
+}
+
+void store_restore(struct params *params)
+{
+    if (store_load(params->candidate)) {
+        params_keep(params);
+    }
+}
+
+struct params_outcome store_keep(const struct params *params, uint8_t keep)
+{
+    const enum store_result result = keep ? store_save(params->base) : store_forget();
+    struct params_outcome out;
+
+    out.result = result == STORE_OK ? RESULT_OK : RESULT_NOT_STORED;
+    out.detail = result == STORE_TOO_SMALL ? STORE_BYTES : 0;
+    return out;
 }

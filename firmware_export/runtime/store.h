@@ -10,6 +10,7 @@
 
 #include <stdint.h>
 
+#include "params.h"
 #include "policy.h"
 
 #define STORE_PARAMETERS_BYTES (4u * POLICY_PARAMETERS)
@@ -33,7 +34,10 @@ enum store_result store_save(const float *parameters);
 /* Makes both slots invalid: the policy compiled in is what starts next. */
 enum store_result store_forget(void);
 
-/* 16 hexadecimal digits, in ROM (rom.h), as the 8 bytes that they stand for. */
-void store_hash_bytes(const char *digits, uint8_t *bytes);
+/* Base = what was saved, where there is something. */
+void store_restore(struct params *params);
+
+/* PARAMS_STORE: saves the base, or forgets what was saved. */
+struct params_outcome store_keep(const struct params *params, uint8_t keep);
 
 #endif

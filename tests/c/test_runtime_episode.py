@@ -72,7 +72,11 @@ class Compiled:
         write_policy_c(Policy(self.policy, self.theta, plain), spec, folder)
         write_robot_c(spec, folder)
         (folder / "glue.c").write_text(GLUE)
-        sources = [RUNTIME / "episode.c", *(folder / f"{n}.c" for n in ("policy", "robot_model", "glue"))]
+        sources = [
+            RUNTIME / "episode.c",
+            RUNTIME / "act.c",
+            *(folder / f"{n}.c" for n in ("policy", "robot_model", "glue")),
+        ]
         subprocess.run(
             ["cc", "-std=c99", "-O2", "-ffp-contract=off", *WARNINGS, "-fsanitize=undefined",
              "-fno-sanitize-recover=all", "-shared", "-fPIC", f"-I{RUNTIME}", f"-I{folder}", *map(str, sources),

@@ -46,7 +46,7 @@ def build(folder, theta):
     write_robot_c(SPEC, folder)
     (folder / "memory.c").write_text("#include <stdint.h>\n" + HAL_HEAD + HAL)
     sources = [
-        *(RUNTIME / f"{n}.c" for n in ("store", "params", "directions", "crc32")),
+        *(RUNTIME / f"{n}.c" for n in ("store", "params", "directions", "crc32", "hashes")),
         folder / "policy.c",
         folder / "memory.c",
     ]
