@@ -126,8 +126,12 @@ class _Code:
         known = self.compiled(at)
         if known is None:
             return self._along_the_flow(at)
-        routine = _Routine(self.names[at], known)
         body = set(self._bodies[at])  # all of it: a switch may jump by a table
+        # what assembler inside of C pushes is not in the compiler's figure; what the compiler pushes is in both
+        pushed = sum(
+            self._instructions[p].mnemonic == "push" and "{" not in self._instructions[p].operands for p in body
+        )
+        routine = _Routine(self.names[at], max(known, self._return_bytes + pushed if pushed else 0))
         for place in body:
             self._note(routine, self._instructions[place], body)
         return routine
@@ -193,6 +197,20 @@ def _walk(start: int, code: _Code, done: dict[int, tuple[int, tuple[str, ...]]])
         below = max((done[callee] for callee in routine.calls), default=(0, ()))
         done[at] = (routine.frame + below[0], (routine.name, *below[1]))
         path.pop()
+
+
+def bound_function(disassembly: str, usage: Mapping[str, int], return_bytes: int, name: str) -> StackBound:
+    """The worst case of the stack below a call of one function, without interrupts; arguments as `bound_stack`."""
+    code = _Code(disassembly, usage, return_bytes)
+    start = next((at for at, found in code.names.items() if found == name), None)
+    if start is None:
+        return StackBound(None, (), f"the image has no {name}")
+    done: dict[int, tuple[int, tuple[str, ...]]] = {}
+    try:
+        _walk(start, code, done)
+    except ExportError as problem:
+        return StackBound(None, (), str(problem))
+    return StackBound(*done[start])
 
 
 def bound_stack(disassembly: str, usage: Mapping[str, int], return_bytes: int, interrupt_bytes: int) -> StackBound:

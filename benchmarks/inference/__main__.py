@@ -18,10 +18,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from firmware_export.report_sources import Refused
+from firmware_export.report_targets import TARGETS, DidNotRun, measure
+
 from .nets import SHAPES, VECTORS, make_net
-from .systems import SYSTEMS, Refused
+from .systems import SYSTEMS
 from .table import render
-from .targets import TARGETS, DidNotRun, measure
 
 DOCS = Path(__file__).parents[2] / "docs"
 PACKAGES = ("emlearn", "m2cgen", "scikit-learn")

@@ -1,17 +1,7 @@
 """What is measured: for each system a function that turns a net into C sources and an adapter.
 
 Another format is one more entry in SYSTEMS. Its function gets a Net and a target ("arm" or "avr") and returns a
-Sources:
-
-    files      name -> text of what the exporter wrote; every .c among them is compiled and counted in the sizes
-    adapter    C that includes those files' header and defines
-                   void bench_prepare(void)                                      once, before all vectors
-                   void bench_infer(const bench_input *x, bench_output *y)       one inference
-    input      C type of x and of y: "float" (default), "int16_t" or "int8_t"
-    output
-    encode     float32 inputs (vectors, n) -> integers of that type; not needed for float
-    decode     integers (vectors, n) -> float64 outputs; not needed for float
-    expected   exact outputs of the net -> what this system should give, where it limits them, say
+Sources (firmware_export/report_sources.py).
 
 A system that cannot take a net raises Refused with its own words; the row then says so.
 """
@@ -22,13 +12,10 @@ import contextlib
 import io
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from esmaml_robot.policy import Normaliser, Policy, PolicySpec
 from esmaml_robot.robot_spec import RobotSpec
@@ -41,39 +28,12 @@ from firmware_export.fixed_quantise import quantise
 from firmware_export.float_c import render_network_c
 from firmware_export.network import Dense
 from firmware_export.policy_c import render_policy_c
+from firmware_export.report_sources import EXACT, Array, Refused, Sources
 
 from .nets import Net
 
-Array = npt.NDArray[Any]
-
 #: Rows that fixed point is calibrated with, uniform over [-1, 1]; not the vectors that are measured.
 CALIBRATION_ROWS = 1000
-
-
-class Refused(Exception):
-    """A system does not take this net; the text is its own."""
-
-
-def _as_float32(values: Array) -> Array:
-    return np.asarray(values, np.float32)
-
-
-def _as_float64(values: Array) -> Array:
-    return np.asarray(values, np.float64)
-
-
-@dataclass(frozen=True)
-class Sources:
-    """One net in C, as the module's text describes it."""
-
-    files: dict[str, str]
-    adapter: str
-    input: str = "float"
-    output: str = "float"
-    encode: Callable[[Array], Array] = _as_float32
-    decode: Callable[[Array], Array] = _as_float64
-    expected: Callable[[Array], Array] = _as_float64
-    flags: tuple[str, ...] = field(default=())
 
 
 def float32_sources(net: Net, target: str) -> Sources:
@@ -201,9 +161,6 @@ def m2cgen_sources(net: Net, target: str) -> Sources:
         f"    for (i = 0; i < {n_out}; i++) {{\n        y[i] = (float)out[i];\n    }}\n}}\n",
     )
 
-
-#: One rounding an operation, which makes results the same bits everywhere.
-EXACT = ("-std=c99", "-ffp-contract=off")
 
 #: Name in the table -> what makes its sources.
 SYSTEMS: dict[str, Callable[[Net, str], Sources]] = {

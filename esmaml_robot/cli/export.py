@@ -16,6 +16,7 @@ from ..policy_file import load_policy
 from ..robot_spec import RobotSpec
 from .adapt import SESSIONS
 from .common import err, guarded, out, own_package, print_json, robot_of
+from .export_report import show_report, write_report
 from .fixed import fixed_input
 
 #: Formats that need to know what the inputs are like.
@@ -85,9 +86,9 @@ def _formats(text: str | None, only_c: bool, default: str) -> tuple[str, ...]:
     return wanted
 
 
-def _show(title: str, report: Any, as_json: bool) -> None:
+def _show(title: str, report: Any, as_json: bool, measured: Any = None) -> None:
     if as_json:
-        print_json(report.to_json())
+        print_json(report.to_json() | ({} if measured is None else {"report": measured.to_json()}))
         return
     table = Table(title=title)
     table.add_column("file")
@@ -158,6 +159,9 @@ def export(
     output: Annotated[str | None, typer.Option(help="Of an .onnx file with several outputs: which one.")] = None,
     arduino: Annotated[Path | None, typer.Option(help="Write an Arduino library with a sketch here instead.")] = None,
     platformio: Annotated[Path | None, typer.Option(help="Write a PlatformIO project here instead.")] = None,
+    measure: Annotated[
+        bool, typer.Option("--report", help="Measure flash, RAM, time and error on each chip, in each format.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Export a policy as ONNX and C; numpy, onnxruntime and the compiled C are compared before any file is placed.
@@ -168,6 +172,8 @@ def export(
 
     Example: esmaml export runs/first --session robot --formats onnx,c,c-int16
 
+    Example: esmaml export runs/first --session robot --report
+
     Example: esmaml export actor.onnx --c --out firmware/
 
     Example: esmaml export actor.onnx --formats c-int16 --calibration observations.npy
@@ -175,7 +181,8 @@ def export(
     Example: esmaml export runs/first --session robot --arduino ~/Arduino/libraries/esmaml_rover
     """
     if run.suffix == ".onnx" and not run.is_dir():
-        _only_for("run folders", session=session, meta=meta, robot=robot, arduino=arduino, platformio=platformio)
+        _only_for("run folders", session=session, meta=meta, robot=robot, report=measure)
+        _only_for("run folders", arduino=arduino, platformio=platformio)
         wanted = _formats(formats, only_c, "c")
         if "onnx" in wanted:
             raise ConfigError(f"--formats {formats}: an .onnx file becomes C; choose from c, c-int16, c-int8.")
@@ -204,4 +211,7 @@ def export(
     folder = out_folder or run / "export"
     with err.status("exporting and comparing" + (", in episodes too" if fixed is not None and tasks else "")):
         report = export_files(policy, spec, folder, wanted, samples, fixed)
-    _show(f"{policy.spec.describe()}, policy {policy.policy_hash}", report, as_json)
+    measured = write_report(policy, spec, run, folder) if measure else None
+    _show(f"{policy.spec.describe()}, policy {policy.policy_hash}", report, as_json, measured)
+    if measured is not None and not as_json:
+        show_report(measured, folder)

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 
 from benchmarks.inference.nets import Net
-from benchmarks.inference.systems import EXACT, Sources
-from benchmarks.inference.targets import TARGETS, run_image
 from esmaml_robot.errors import ExportError
 from firmware_export.compiler import FLOAT_FLAGS, STRICT_FLAGS, compile_c
 from firmware_export.float_c import blocks_of, interleaved, render_network_c
 from firmware_export.float_model import forward32, probe_inputs, tolerance
 from firmware_export.network import Activation, Clip, Dense, Network, Scale
+from firmware_export.report_sources import EXACT, Sources
+from firmware_export.report_targets import TARGETS, run_image
 
 FLOAT_P = ctypes.POINTER(ctypes.c_float)
 ALL = ("tanh", "sigmoid", "relu", "leaky_relu", "elu", "softsign")

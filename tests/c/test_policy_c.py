@@ -16,8 +16,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.inference.nets import Net
-from benchmarks.inference.systems import EXACT, Sources
-from benchmarks.inference.targets import TARGETS, run_image
 from esmaml_robot import directions
 from esmaml_robot.errors import ExportError
 from esmaml_robot.policy import Normaliser, Policy, PolicyBatch, PolicySpec, initial_theta
@@ -27,6 +25,8 @@ from firmware_export.compiler import FLOAT_FLAGS, STRICT_FLAGS, compile_c
 from firmware_export.network import Dense, Network
 from firmware_export.policy_c import render_policy_c, write_policy_c
 from firmware_export.reference import random_memory, random_sensors, reference_of
+from firmware_export.report_sources import EXACT, Sources
+from firmware_export.report_targets import TARGETS, run_image
 
 FLOAT_P = ctypes.POINTER(ctypes.c_float)
 

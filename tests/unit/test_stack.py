@@ -3,7 +3,7 @@
 import pytest
 
 from esmaml_robot.errors import ExportError
-from firmware_export.stack import bound_stack, read_stack_usage
+from firmware_export.stack import bound_function, bound_stack, read_stack_usage
 
 #: main calls `one` twice and jumps to `two`; `one` calls the library, whose routine pushes two bytes, makes room by a
 #: call to the next instruction, and falls into the next routine, which calls `deep`; an interrupt stands by itself.
@@ -47,6 +47,15 @@ def test_the_worst_chain_is_added_up():
     bound = bound_stack(AVR, {**USAGE, "two": 1}, return_bytes=3, interrupt_bytes=0)
     assert bound.bytes == 10 + 20 + (3 + 2 + 3) + 3 + 7
     assert bound.chain == ("main", "one", "__library", "deep", "interrupt __vector_9")
+
+
+def test_one_function_by_itself_and_what_it_pushes_in_assembler():
+    bound = bound_function(AVR, USAGE, 2, "one")
+    assert (bound.bytes, bound.chain) == (20 + (2 + 2 + 2) + 2, ("one", "__library", "deep"))
+    # the compiler knows nothing of two pushes in assembler inside of C: it says 2 for the return address
+    naked = bound_function(AVR, USAGE | {"__library": 2, "deep": 2}, 2, "__library")
+    assert naked.bytes == (2 + 2) + 2 + 2  # and the return addresses of what it falls into, and of what that calls
+    assert bound_function(AVR, USAGE, 2, "nothing").why == "the image has no nothing"
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,9 @@
-"""The two chips: compile, link, run in an emulator, read the figures."""
+"""Chips, and this machine: compile, link, run, read the figures of one inference."""
 
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,15 +12,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from firmware_export.board_file import BOARDS
+from esmaml_robot.errors import ExportError, ToolMissing
 
-from .nets import Net
-from .systems import Sources
+from .board_file import BOARDS
+from .build import INCLUDES
+from .report_sources import Case, Sources
+from .stack import bound_function, read_stack_usage
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parent / "measuring"
 SECONDS = 120
 TICKS_PER_INSTRUCTION = 25.6  # port_arm.c
-_DTYPES = {"float": "<f4", "int16_t": "<i2", "int8_t": "<i1"}
+_DTYPES = {"float": "<f4", "int32_t": "<i4", "int16_t": "<i2", "int8_t": "<i1"}
 
 
 class DidNotRun(Exception):
@@ -28,7 +31,14 @@ class DidNotRun(Exception):
 
 @dataclass(frozen=True)
 class Target:
-    """A chip with its compiler, its emulator, and the unit of its figures."""
+    """A chip with its compiler, its emulator, and the unit of its figures.
+
+    Attributes:
+        name: of its port_NAME.c.
+        package: Debian packages of compiler and emulator; programs: what they bring that is called.
+        hz: of its clock; None where the figures are times, in ns.
+        return_bytes: what a call puts on the stack.
+    """
 
     name: str
     title: str
@@ -38,6 +48,10 @@ class Target:
     link: tuple[str, ...]
     flash: int
     ram: int
+    package: str
+    programs: tuple[str, ...]
+    hz: int | None
+    return_bytes: int
 
 
 TARGETS = (
@@ -47,13 +61,22 @@ TARGETS = (
          "-fdata-sections"),
         ("-nostartfiles", "--specs=nano.specs", "-Wl,--gc-sections", f"-T{BOARDS / 'mps2_an386' / 'mps2_an386.ld'}"),
         4 << 20, 4 << 20,
+        "gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm", ("arm-none-eabi-gcc", "qemu-system-arm"),
+        25_000_000, 0,
     ),
     Target(
         "avr", "ATmega328P (simavr), -Os", "cycles", "avr-",
         ("-mmcu=atmega328p", "-Os", "-ffunction-sections", "-fdata-sections", "-DF_CPU=16000000UL"),
         ("-Wl,--gc-sections",),
         32768, 2048,
+        "gcc-avr avr-libc libsimavr-dev libelf-dev", ("avr-gcc", "cc"),
+        16_000_000, 2,
     ),
+)  # fmt: skip
+#: This machine; its figures are times.
+HOST = Target(
+    "host", "this machine, -O2", "ns", "", ("-O2", "-ffunction-sections", "-fdata-sections", "-D_GNU_SOURCE"),
+    ("-Wl,--gc-sections",), 1 << 30, 1 << 30, "gcc libc6-dev binutils", ("cc",), None, 8,
 )  # fmt: skip
 
 
@@ -64,7 +87,8 @@ class Measured:
     Attributes:
         flash, ram: bytes that the linked image has more than one with an empty inference: code, constants, library
             functions; and data with bss. Without the stack.
-        stack: deepest, in bytes.
+        stack: deepest that was seen, in bytes; 0 on this machine, where nobody looks.
+        stack_bound: the worst case, from the compiler's own figures (-fstack-usage); None where there is no bound.
         least, most: instructions or cycles over the vectors.
         max_error: largest difference from the exact outputs.
     """
@@ -72,6 +96,7 @@ class Measured:
     flash: int
     ram: int
     stack: int
+    stack_bound: int | None
     least: int
     most: int
     max_error: float
@@ -98,11 +123,11 @@ def _literals(values: npt.NDArray[Any], c_type: str) -> str:
     return ",\n    ".join(rows)
 
 
-def _write(folder: Path, net: Net, sources: Sources) -> None:
+def _write(folder: Path, net: Case, sources: Sources) -> None:
     rom = "#include <avr/pgmspace.h>\n#define VECTORS_ROM PROGMEM\n"
     (folder / "types.h").write_text(
         f"typedef {sources.input} bench_input;\ntypedef {sources.output} bench_output;\n"
-        f"#define BENCH_INPUTS {len(net.network.inputs)}\n#define BENCH_OUTPUTS {len(net.network.outputs)}\n"
+        f"#define BENCH_INPUTS {net.inputs.shape[1]}\n#define BENCH_OUTPUTS {net.outputs.shape[1]}\n"
         f"#define BENCH_VECTORS {len(net.inputs)}\n"
     )
     (folder / "vectors.h").write_text(
@@ -121,15 +146,25 @@ def _sizes(target: Target, image: Path) -> tuple[int, int]:
     return text + data, data + bss
 
 
+def _compiler(target: Target) -> str:
+    return f"{target.prefix}gcc" if target.prefix else "cc"
+
+
 def _link(target: Target, folder: Path, sources: list[Path], flags: tuple[str, ...], output: Path) -> None:
-    common = [f"{target.prefix}gcc", *target.flags, *flags, f"-I{folder}", f"-I{HERE}"]
-    own = [HERE / "main.c", HERE / f"port_{target.name}.c"]
-    _run([*common, *map(str, [*own, *sources]), *target.link, "-lm", "-o", str(output)], "compiling")
+    """Compile file by file, so that the compiler's figures of the stack lie beside the object files, and link."""
+    common = [_compiler(target), *target.flags, *flags, "-fstack-usage", f"-I{folder}", f"-I{HERE}"]
+    objects = []
+    for source in (HERE / "main.c", HERE / f"port_{target.name}.c", *sources):
+        objects.append(str(folder / f"{output.stem}-{source.stem}.o"))
+        _run([*common, "-c", str(source), "-o", objects[-1]], "compiling")
+    _run([*common, *objects, *target.link, "-lm", "-o", str(output)], "linking")
 
 
 def _execute(target: Target, folder: Path, image: Path) -> list[tuple[str, int]]:
     """What the program printed: kind of line, number."""
-    if target.name == "arm":
+    if target.name == "host":
+        command, base = [str(image)], 10
+    elif target.name == "arm":
         command = ["qemu-system-arm", "-M", "mps2-an386", "-nographic", "-monitor", "none", "-serial", "none",
                    "-icount", "shift=10", "-semihosting-config", "enable=on,target=native",
                    "-kernel", str(image)]  # fmt: skip
@@ -158,8 +193,14 @@ class Run:
     stacks: list[int]
 
 
-def run_image(target: Target, net: Net, sources: Sources, folder: Path) -> tuple[Run, Path]:
+def run_image(target: Target, net: Case, sources: Sources, folder: Path) -> tuple[Run, Path]:
     """Compile, link and run; the image as well. Raises DidNotRun."""
+    image = build_image(target, net, sources, folder)
+    return run_again(target, net, sources, folder, image), image
+
+
+def build_image(target: Target, net: Case, sources: Sources, folder: Path) -> Path:
+    """Compile and link into `folder`. Raises DidNotRun, also where it does not fit the chip."""
     _write(folder, net, sources)
     image = folder / "image.elf"
     generated = [folder / name for name in sources.files if name.endswith(".c")]
@@ -167,6 +208,11 @@ def run_image(target: Target, net: Net, sources: Sources, folder: Path) -> tuple
     flash, ram = _sizes(target, image)
     if flash > target.flash or ram > target.ram:
         raise DidNotRun(f"does not fit into the chip: {flash} bytes of flash, {ram} of RAM")
+    return image
+
+
+def run_again(target: Target, net: Case, sources: Sources, folder: Path, image: Path) -> Run:
+    """What an image of `build_image` gives. Raises DidNotRun."""
     found = _execute(target, folder, image)
     per_unit = TICKS_PER_INSTRUCTION if target.name == "arm" else 1.0
     counts = [number / per_unit for kind, number in found if kind == "t"]
@@ -175,13 +221,33 @@ def run_image(target: Target, net: Net, sources: Sources, folder: Path) -> tuple
         known = next(number for kind, number in found if kind == "n") / per_unit
         if abs(known - 1000) > 0.1:
             raise RuntimeError(f"QEMU counted {known} instructions where there are 1000; is -icount in force?")
-    else:  # the first pair of marks has nothing between them
+    elif target.name == "avr":  # the first pair of marks has nothing between them
         counts, stacks = [count - counts[0] for count in counts[1:]], stacks[1:]
     raw = bytes(number for kind, number in found if kind == "b")
-    return Run(np.frombuffer(raw, _DTYPES[sources.output]).reshape(len(net.inputs), -1), counts, stacks), image
+    return Run(np.frombuffer(raw, _DTYPES[sources.output]).reshape(len(net.inputs), -1), counts, stacks)
 
 
-def measure(target: Target, net: Net, sources: Sources, folder: Path) -> Measured:
+def _bound(target: Target, folder: Path, image: Path) -> int | None:
+    """The worst case of bench_infer's stack."""
+    printed = _run([f"{target.prefix}objdump", "-d", str(image)], "the list of the code")
+    try:
+        return bound_function(printed, read_stack_usage(folder), target.return_bytes, "bench_infer").bytes
+    except ExportError:
+        return None
+
+
+def require_tools(target: Target) -> None:
+    """Raise ToolMissing, with the command that installs it, where a compiler or emulator of the target is not there."""
+    missing = [program for program in target.programs if shutil.which(program) is None]
+    if target.name == "avr" and not (Path(INCLUDES) / "simavr" / "sim_avr.h").is_file():
+        missing.append("simavr/sim_avr.h")
+    if missing:
+        raise ToolMissing(
+            f"{', '.join(missing)} not installed; on Debian or Ubuntu: sudo apt-get install {target.package}"
+        )
+
+
+def measure(target: Target, net: Case, sources: Sources, folder: Path) -> Measured:
     """Compile, run, and read the figures. Raises DidNotRun."""
     run, image = run_image(target, net, sources, folder)
     (folder / "nothing.c").write_text(
@@ -196,7 +262,8 @@ def measure(target: Target, net: Net, sources: Sources, folder: Path) -> Measure
     return Measured(
         flash - empty_flash,
         ram - empty_ram,
-        max(run.stacks),
+        max(run.stacks, default=0),
+        _bound(target, folder, image),
         round(min(run.counts)),
         round(max(run.counts)),
         worst,
