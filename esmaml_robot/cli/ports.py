@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from ..errors import ConfigError
+from ..errors import ConfigError, ExportError
 from ..files import make_folder
 from ..policy import Policy
 from ..robot_spec import RobotSpec
@@ -95,7 +95,10 @@ def real_port(
         )
     own_package("firmware_export")
     own_package("sim")
-    importlib.import_module("firmware_export.board_file").load_board(sim_port.board)  # before anything is written
+    try:
+        importlib.import_module("firmware_export.board_file").load_board(sim_port.board)  # before anything is written
+    except ExportError as error:
+        raise ConfigError(f"port {url!r}: {error}") from error
     make_folder(build_folder)
     importlib.import_module("firmware_export.policy_c").write_policy_c(policy, spec, build_folder)
     importlib.import_module("firmware_export.robot_c").write_robot_c(spec, build_folder)

@@ -74,7 +74,8 @@ def assert_same(ours, theirs, period_us):
         assert here.sensors.tolist() == there.sensors.tolist()
         assert here.actuators.tolist() == there.actuators.tolist()
         assert np.float32(here.return_) == np.float32(there.return_)
-        assert np.abs(np.diff(here.controller_times_us)[:-1] - period_us).max() < 1000
+        # an answer to STATUS may be on its way out when the next period begins
+        assert np.abs(np.diff(here.controller_times_us)[:-1] - period_us).max() < 2500
 
 
 def test_an_episode_of_the_sketch_is_that_of_the_host_board_and_an_uno_has_room_for_it(sketch, host, tmp_path):
