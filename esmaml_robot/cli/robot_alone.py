@@ -14,9 +14,9 @@ from rich.live import Live
 from ..bridge.link import Link
 from ..bridge.messages import Flag, Operator, Progress
 from ..errors import SafetyStop
-from ..robot_spec import known_robots, load_robot
+from ..robot_spec import load_robot
 from .common import ask, err, print_json
-from .robot_port import AsJson, at_port, greeted
+from .robot_port import AsJson, RobotName, at_port, greeted, shipped_robot
 
 #: How often it is asked how far it is; also what keeps other programs out.
 _ASK_SECONDS = 0.25
@@ -25,8 +25,7 @@ _ASK_SECONDS = 0.25
 def _watched(link: Link, robot: str | None) -> Link:
     """The same line with the messages of the robot at its other end, if that is a known one, and a session."""
     reply = greeted(link)
-    shipped = (name for name in known_robots() if load_robot(name).spec_hash == reply["spec_hash"])
-    name = robot or next(shipped, None)
+    name = robot or shipped_robot(reply["spec_hash"])
     watched = Link(link.transport, None if name is None else load_robot(name), None)
     watched.connect()
     return watched
@@ -62,9 +61,7 @@ def _follow(link: Link, seconds: float, live: Live) -> dict[str, Any]:
 @at_port
 def watch(
     link: Link,
-    robot: Annotated[
-        str | None, typer.Option(help="Robot by name, or its YAML file; default: the one that ships with its hash.")
-    ] = None,
+    robot: RobotName = None,
     seconds: Annotated[float, typer.Option(help="Stop watching after so long; 0: at its end.", min=0.0)] = 0.0,
     as_json: AsJson = False,
 ) -> None:

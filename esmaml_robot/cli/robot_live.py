@@ -19,7 +19,7 @@ from ..errors import LinkTimeout
 from ..robot_spec import RobotSpec, load_robot
 from ..signals import Signals
 from .common import err, print_json
-from .robot_port import AsJson, at_port, greeted, robot_name, show
+from .robot_port import AsJson, RobotName, at_port, greeted, robot_name, show
 
 _MONITOR_SECONDS = 0.1
 
@@ -60,9 +60,7 @@ def _view(spec: RobotSpec, readings: dict[str, Any], status: dict[str, Any], tri
 @at_port
 def monitor(
     link: Link,
-    robot: Annotated[
-        str | None, typer.Option(help="Robot by name, or its YAML file; default: the one that ships with its hash.")
-    ] = None,
+    robot: RobotName = None,
     seconds: Annotated[float, typer.Option(help="Stop after so long; 0: at Ctrl-C.", min=0.0)] = 0.0,
     as_json: AsJson = False,
 ) -> None:

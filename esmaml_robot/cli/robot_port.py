@@ -31,6 +31,9 @@ BlackBoxFile = Annotated[
     Path | None,
     typer.Option(help="Where the last messages go if something goes wrong; default: a file in the temporary folder."),
 ]
+RobotName = Annotated[
+    str | None, typer.Option(help="Robot by name, or its YAML file; default: the one that ships with its hash.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
@@ -101,12 +104,14 @@ def greeted(link: Link) -> dict[str, Any]:
     return reply
 
 
+def shipped_robot(spec_hash: str) -> str | None:
+    """The robot that ships with this hash, if one does."""
+    return next((name for name in known_robots() if load_robot(name).spec_hash == spec_hash), None)
+
+
 def robot_name(spec_hash: str) -> str:
     """The robot that ships with this hash, or the hash itself."""
-    for name in known_robots():
-        if load_robot(name).spec_hash == spec_hash:
-            return name
-    return f"unknown here ({spec_hash}): give --robot"
+    return shipped_robot(spec_hash) or f"unknown here ({spec_hash}): give --robot"
 
 
 def show(title: str, values: dict[str, Any], as_json: bool) -> None:

@@ -14,6 +14,7 @@ from esmaml_robot.bridge.messages import SCHEMA_HASH, Codec, Result, State
 from esmaml_robot.policy import Normaliser, Policy, PolicySpec
 from esmaml_robot.robot_spec import load_robot
 from firmware_export.build import RUNTIME, WARNINGS
+from firmware_export.compiler import FLOAT_FLAGS, STRICT_FLAGS
 from firmware_export.policy_c import write_policy_c
 from firmware_export.robot_c import write_robot_c
 
@@ -158,3 +159,27 @@ def running(board):
     assert board.run() == Result.OK
     assert board.c.seed() == 77
     return board
+
+
+@pytest.fixture
+def serves_cpp(tmp_path):
+    """A check that the generated NAME.h serves C++, and that NAME.c needs no function of a library.
+
+    Called with the name and the statements of a main() that returns 0 where the self-test passes.
+    """
+
+    def check(name, statements):
+        include = f'#include "{name}.h"\n'
+        (tmp_path / "main.cpp").write_text(f"{include}{include}int main() {{ {statements} }}\n")
+        commands = (
+            ["gcc", *STRICT_FLAGS, *FLOAT_FLAGS, "-c", f"{name}.c"],
+            ["g++", "-std=c++17", *WARNINGS, "main.cpp", f"{name}.o", "-o", "main"],
+            [tmp_path / "main"],
+        )
+        for command in commands:
+            subprocess.run(command, cwd=tmp_path, check=True, timeout=60)
+        listed = subprocess.run(["nm", "-u", f"{name}.o"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+        symbols = {line.split()[-1] for line in listed.stdout.splitlines()}
+        assert not symbols - {"__stack_chk_fail", "_GLOBAL_OFFSET_TABLE_"}
+
+    return check

@@ -235,7 +235,7 @@ def test_selftest_notices_wrong_constants(tmp_path):
     assert spoil(tmp_path, "vector_commands", 1) == 1
 
 
-def test_header_has_the_contract_and_serves_cpp(tmp_path):
+def test_header_has_the_contract_and_serves_cpp(tmp_path, serves_cpp):
     inputs = (
         Counts("angle", "*/ rad", 0.001, -0.5, 0, 1000),
         Counts("wide", "V", 0.0001, 0.0, -32768, 32767, origin=32768),
@@ -249,15 +249,7 @@ def test_header_has_the_contract_and_serves_cpp(tmp_path):
     for wanted in ("* / rad = 0.001 * count -0.5, 0 .. 1000", "count = what the pin gives - 32768", "-200 .. 300",
                    plan.fixed_hash, *plan.describe()):  # fmt: skip
         assert wanted in text
-    (tmp_path / "main.cpp").write_text(
-        '#include "fixed.h"\n#include "fixed.h"\nint main() { fixed_buffer b; return fixed_selftest(&b); }\n'
-    )
-    flags = ["-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror"]
-    subprocess.run(["gcc", *STRICT_FLAGS, "-c", "fixed.c"], cwd=tmp_path, check=True, timeout=60)
-    subprocess.run(
-        ["g++", "-std=c++17", *flags, "main.cpp", "fixed.o", "-o", "main"], cwd=tmp_path, check=True, timeout=60
-    )
-    assert subprocess.run([tmp_path / "main"], timeout=60).returncode == 0
+    serves_cpp("fixed", "fixed_buffer b; return fixed_selftest(&b);")
 
 
 def test_vectors_drive_the_first_layer_to_its_ends():

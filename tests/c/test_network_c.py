@@ -70,12 +70,16 @@ NETS = {
 }
 
 
+def place(texts, folder):
+    for file, text in texts.items():
+        (folder / file).write_text(text)
+
+
 class Compiled:
     """The generated C as a library of this process."""
 
     def __init__(self, net, folder, compiler_flags=()):
-        for name, text in render_network_c(net).items():
-            (folder / name).write_text(text)
+        place(render_network_c(net), folder)
         self.net = net
         library = compile_c([folder / "network.c"], folder / "network.so", shared=True, extra=compiler_flags)
         self.library = ctypes.CDLL(str(library))
@@ -225,8 +229,7 @@ COMPILERS = {
 
 @pytest.mark.parametrize("name", NETS)
 def test_no_compiler_warns_and_cppcheck_finds_nothing(name, tmp_path):
-    for file, text in render_network_c(NETS[name]).items():
-        (tmp_path / file).write_text(text)
+    place(render_network_c(NETS[name]), tmp_path)
     for command in COMPILERS.values():
         assert shutil.which(command[0]), f"{command[0]} is missing; see scripts/packages"
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
@@ -239,24 +242,13 @@ def test_no_compiler_warns_and_cppcheck_finds_nothing(name, tmp_path):
     assert done.returncode == 0, done.stderr
 
 
-def test_the_header_serves_cpp_and_no_library_is_needed(tmp_path):
-    for file, text in render_network_c(NETS["all"]).items():
-        (tmp_path / file).write_text(text)
-    (tmp_path / "main.cpp").write_text(
-        '#include "network.h"\n#include "network.h"\n'
-        "int main() { float w[NETWORK_WORK], e = 1; return network_selftest(w, &e) == 0 && e == 0 ? 0 : 1; }\n"
-    )
-    subprocess.run(["gcc", *STRICT_FLAGS, *FLOAT_FLAGS, "-c", "network.c"], cwd=tmp_path, check=True, timeout=60)
-    subprocess.run(["g++", "-std=c++17", "-Wall", "-Werror", "main.cpp", "network.o", "-o", "main"], cwd=tmp_path,
-                   check=True, timeout=60)  # fmt: skip
-    assert subprocess.run([tmp_path / "main"], timeout=60).returncode == 0
-    symbols = subprocess.run(["nm", "-u", "network.o"], cwd=tmp_path, capture_output=True, text=True, timeout=60).stdout
-    assert not {line.split()[-1] for line in symbols.splitlines()} - {"__stack_chk_fail", "_GLOBAL_OFFSET_TABLE_"}
+def test_the_header_serves_cpp_and_no_library_is_needed(tmp_path, serves_cpp):
+    place(render_network_c(NETS["all"]), tmp_path)
+    serves_cpp("network", "float w[NETWORK_WORK], e = 1; return network_selftest(w, &e) == 0 && e == 0 ? 0 : 1;")
 
 
 def test_sanitizers_find_nothing_and_the_buffer_is_as_large_as_it_says(tmp_path):
-    for file, text in render_network_c(NETS["all"]).items():
-        (tmp_path / file).write_text(text)
+    place(render_network_c(NETS["all"]), tmp_path)
     (tmp_path / "main.c").write_text(
         '#include <stdlib.h>\n#include "network.h"\n'
         "int main(void)\n{\n    float *const work = malloc(NETWORK_WORK * sizeof(float));\n"
@@ -285,8 +277,7 @@ def test_selftest_fails_when_a_number_is_corrupt(spoilt, tmp_path):
     head, tail = files["network.c"].split(table, 1)
     at = tail.index("0x1.")
     files["network.c"] = head + table + tail[:at] + "0x1.8p+3f," + tail[tail.index(",", at) + 1 :]
-    for file, text in files.items():
-        (tmp_path / file).write_text(text)
+    place(files, tmp_path)
     library = ctypes.CDLL(str(compile_c([tmp_path / "network.c"], tmp_path / "n.so", shared=True)))
     work = np.zeros(64, np.float32)
     assert library.network_selftest(work.ctypes.data_as(FLOAT_P), None) == 1
@@ -295,8 +286,7 @@ def test_selftest_fails_when_a_number_is_corrupt(spoilt, tmp_path):
 def test_two_networks_live_in_one_program_and_rendering_is_repeatable(tmp_path):
     texts = {**render_network_c(NETS["odd"], "front"), **render_network_c(NETS["policy"], "back")}
     assert texts == {**render_network_c(NETS["odd"], "front"), **render_network_c(NETS["policy"], "back")}
-    for file, text in texts.items():
-        (tmp_path / file).write_text(text)
+    place(texts, tmp_path)
     (tmp_path / "main.c").write_text(
         '#include "front.h"\n#include "back.h"\nint main(void)\n{\n    float work[FRONT_WORK + BACK_WORK];\n'
         "    return front_selftest(work, 0) + back_selftest(work, 0);\n}\n"

@@ -390,21 +390,9 @@ def test_no_compiler_warns(robot, hidden, normalise, kind, compiler, flags, tmp_
 
 
 @pytest.mark.parametrize("kind", [{}, KINDS[-2], KINDS[-1]], ids=["plain", *KIND_NAMES[-2:]])
-def test_header_serves_cpp_and_needs_no_libm(kind, tmp_path):
+def test_header_serves_cpp_and_needs_no_libm(kind, tmp_path, serves_cpp):
     write_policy_c(*make_policy("rover", (8,), True, **kind), tmp_path)
-    (tmp_path / "main.cpp").write_text(
-        '#include "policy.h"\n#include "policy.h"\n'
-        "int main() { float e = 1.0f; return policy_selftest(&e) == 0 && e <= POLICY_TOLERANCE ? 0 : 1; }\n"
-    )
-    flags = ["-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror"]
-    subprocess.run(["gcc", *STRICT_FLAGS, "-c", "policy.c"], cwd=tmp_path, check=True, timeout=60)
-    subprocess.run(
-        ["g++", "-std=c++17", *flags, "main.cpp", "policy.o", "-o", "main"], cwd=tmp_path, check=True, timeout=60
-    )
-    assert subprocess.run([tmp_path / "main"], timeout=60).returncode == 0
-    symbols = subprocess.run(["nm", "-u", "policy.o"], cwd=tmp_path, capture_output=True, text=True, timeout=60).stdout
-    outside = {line.split()[-1] for line in symbols.splitlines()} - {"__stack_chk_fail", "_GLOBAL_OFFSET_TABLE_"}
-    assert not outside
+    serves_cpp("policy", "float e = 1.0f; return policy_selftest(&e) == 0 && e <= POLICY_TOLERANCE ? 0 : 1;")
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=lambda t: t.name)
@@ -443,18 +431,8 @@ CROSS = {
 def test_no_cross_compiler_warns(kind, compiler, tmp_path):
     write_policy_c(*make_policy("arm", (9, 4), True, **kind), tmp_path)
     assert shutil.which(CROSS[compiler][0]), f"{CROSS[compiler][0]} is missing; see scripts/packages"
-    warnings = [
-        "-std=c99",
-        "-Wall",
-        "-Wextra",
-        "-Wpedantic",
-        "-Wconversion",
-        "-Wdouble-promotion",
-        "-Wshadow",
-        "-Werror",
-    ]
     done = subprocess.run(
-        [*CROSS[compiler], *warnings, "-c", "policy.c", "-o", "policy.o"],
+        [*CROSS[compiler], *STRICT_FLAGS, "-c", "policy.c", "-o", "policy.o"],
         cwd=tmp_path, capture_output=True, text=True, timeout=60,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

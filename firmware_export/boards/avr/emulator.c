@@ -15,6 +15,7 @@
 #include <simavr/sim_elf.h>
 
 #include "bootloader.h"
+#include "button.h"
 #include "chip.h"
 #include "emulator.h"
 #include "plug.h"
@@ -25,7 +26,6 @@
 struct board board;
 
 static volatile sig_atomic_t power_off;
-static volatile sig_atomic_t reset_pressed;
 
 avr_cycle_count_t board_cycles(void)
 {
@@ -41,12 +41,6 @@ static void on_terminate(int number)
 {
     (void)number;
     power_off = 1;
-}
-
-static void on_reset(int number)
-{
-    (void)number;
-    reset_pressed = 1;
 }
 
 static void sleep_not(avr_t *avr, avr_cycle_count_t cycles)
@@ -129,7 +123,7 @@ int main(int argc, char **argv)
     eeprom_start();
     measure_start();
     (void)signal(SIGTERM, on_terminate);
-    (void)signal(SIGUSR1, on_reset);
+    button_watch();
     pins_start();
     uart_start();
     if (board.bare) {
@@ -141,8 +135,7 @@ int main(int argc, char **argv)
             next = board_cycles() + PUMP_CYCLES;
             uart_pump();
             uart_keep_pace();
-            if (reset_pressed || (board.bare && plug_opened(&board.line))) {
-                reset_pressed = 0;
+            if (button_pressed() || (board.bare && plug_opened(&board.line))) {
                 bootloader_reset(board.avr, 1);
             }
             if (++looks % LOOK_EVERY == 0) {

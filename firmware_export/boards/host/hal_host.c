@@ -8,11 +8,11 @@
  */
 #include <errno.h>
 #include <poll.h>
-#include <signal.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "button.h"
 #include "hal.h"
 #include "line.h"
 #include "lockstep.h"
@@ -32,13 +32,6 @@ static struct line line;
 static struct world world;
 static struct options options;
 static uint8_t store[STORE_SIZE];
-static volatile sig_atomic_t reset_pressed;
-
-static void on_reset(int number)
-{
-    (void)number;
-    reset_pressed = 1;
-}
 
 int hal_uart_write(const uint8_t *data, size_t length)
 {
@@ -147,12 +140,11 @@ int main(int argc, char **argv)
     world.fd = options.plant_fd;
     memory_open(options.store, store, sizeof store);
     line.fd = -1;
-    (void)signal(SIGUSR1, on_reset);
+    button_watch();
     start();
     line_open(&line);
     while (lockstep_turn()) {
-        if (reset_pressed) {
-            reset_pressed = 0;
+        if (button_pressed()) {
             start();
         }
     }

@@ -23,6 +23,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "button.h"
 #include "line.h"
 #include "options.h"
 #include "record.h"
@@ -54,14 +55,6 @@ static struct board {
     int resetting; /* asked for, and not done yet */
     char told[128]; /* the end of what QEMU's monitor said */
 } board;
-
-static volatile sig_atomic_t reset_pressed;
-
-static void on_reset(int number)
-{
-    (void)number;
-    reset_pressed = 1;
-}
 
 static void pair(int *ours, int *theirs)
 {
@@ -277,7 +270,7 @@ int main(int argc, char **argv)
                        : "this image has no servo bus, but --bus-fd was given");
     }
     board.line.fd = -1;
-    (void)signal(SIGUSR1, on_reset);
+    button_watch();
     start_qemu(argv[1]);
     line_open(&board.line);
     while (going) {
@@ -292,8 +285,7 @@ int main(int argc, char **argv)
         uint8_t data[1024];
         size_t count;
 
-        if (reset_pressed) {
-            reset_pressed = 0;
+        if (button_pressed()) {
             begin_reset();
         }
         if (poll(fds, 5, listening || board.line.fd < 0 ? 1000 : CLOSED_POLL_MS) < 0) {
