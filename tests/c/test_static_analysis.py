@@ -105,8 +105,8 @@ def analyse(command):
         else:
             rules = [rest.strip().removeprefix("misra-c2012-")]
         found.update((rule, where, line) for rule in rules)
-    if not found:
-        assert done.returncode == 0, done.stdout + done.stderr
+    # clang refuses assembler of avr-libc's; all else would mean that something was not looked at
+    assert done.returncode == 0 or "/avr/wdt.h" in done.stdout, done.stdout + done.stderr
     return found
 
 
