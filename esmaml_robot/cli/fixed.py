@@ -90,6 +90,8 @@ def fixed_input(config: RunConfig, policy: Policy, calibration: Path | None, tas
         calibration: rows of inputs in SI, instead of rollouts.
         tasks: on which returns are compared; 0 for none.
     """
+    if tasks == 1:
+        raise ConfigError("--tasks 1 says nothing of a difference; give 2 or more, or 0 for none.")
     made = importlib.import_module("firmware_export.export").FixedInput
     family = _robot_family(config) if calibration is None or tasks else None
     with err.status("calibrating: episodes of the policy in simulation"):

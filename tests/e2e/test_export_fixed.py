@@ -187,6 +187,7 @@ def test_what_is_refused_leaves_everything_as_it_was(esmaml, actor, corners, tmp
     for arguments, code, says in (
         ([actor, "--formats", "c-int16"], 8, "--calibration FILE"),
         ([actor, "--c", "--input-range", "-1:1"], 2, "--input-range is for c-int16 and c-int8 only"),
+        ([corners, "--meta", "--formats", "c-int16", "--tasks", "1"], 2, "2 or more, or 0 for none"),
         ([corners, "--formats", "c-int16", "--input-range", "-1:1"], 2, "--input-range is for .onnx files only"),
     ):
         done = esmaml("export", *arguments, "--out", folder, check=False)
