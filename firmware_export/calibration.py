@@ -56,7 +56,7 @@ def read_rows(path: Path, inputs: int) -> F64:
             skip = 0 if all(re.fullmatch(r"\s*[-+]?[\d.].*", cell) for cell in first) else 1
             cells = [line.replace(";", ",").split(",") for line in lines[skip:]]
             rows = np.array([[float(cell) for cell in row] for row in cells], np.float64)
-    except (OSError, ValueError, UnicodeDecodeError) as problem:
+    except (OSError, ValueError, EOFError) as problem:  # the last: an empty .npy
         raise ExportError(f"calibration rows {path} cannot be read: {problem}. {_WHAT}") from problem
     if rows.ndim == 1 and inputs == 1:
         rows = rows[:, None]

@@ -15,10 +15,11 @@ from benchmarks.fixed_images import KERNELS, MACHINES, build_image, expected, ro
 from benchmarks.fixed_nets import measured_case, random_case
 from esmaml_robot.errors import ExportError
 from firmware_export.compiler import FLOAT_FLAGS, STRICT_FLAGS, compile_c
-from firmware_export.fixed_c import make_vectors, write_fixed_c
+from firmware_export.fixed_c import make_vectors, render_fixed_c, write_fixed_c
 from firmware_export.fixed_counts import q15
 from firmware_export.fixed_model import run
 from firmware_export.fixed_plan import Counts, FixedLayer, FixedNetwork
+from firmware_export.fixed_policy import clock_counts
 from firmware_export.fixed_quantise import quantise
 from firmware_export.network import Dense, Network
 
@@ -171,7 +172,9 @@ def test_the_image_notices_one_output_that_differs(tmp_path):
 def test_no_compiler_warns(compiler, flags, tmp_path):
     assert shutil.which(compiler), f"{compiler} is missing; scripts/packages tools installs it"
     for seed, bits in ((0, 16), (1, 8), (5, 8)):
-        write_fixed_c(quantised(random_case(seed), bits), tmp_path, f"net{seed}")
+        plan = quantised(random_case(seed), bits)
+        for file, text in render_fixed_c(plan, f"net{seed}", clock=clock_counts(12), notes=["*/ a note"]).items():
+            (tmp_path / file).write_text(text)
         done = subprocess.run(
             [compiler, *flags, "-c", f"net{seed}.c", "-o", "net.o"], cwd=tmp_path, capture_output=True, text=True,
             timeout=60,

@@ -197,6 +197,7 @@ def test_what_is_refused_leaves_everything_as_it_was(esmaml, actor, corners, tmp
     np.save(tmp_path / "few.npy", np.zeros((5, 3)))
     np.save(tmp_path / "constant.npy", np.ones((50, 3)) * [1, 2, 3])
     np.save(tmp_path / "nan.npy", np.full((50, 3), np.nan))
+    (tmp_path / "empty.npy").write_bytes(b"")
     (tmp_path / "words.csv").write_text("a,b,c\n" + "1,2,three\n" * 40)
     for path, given, says in (
         (softsign, InputsGiven(None, ("-1:1",)), "no fixed-point form"),
@@ -205,6 +206,7 @@ def test_what_is_refused_leaves_everything_as_it_was(esmaml, actor, corners, tmp
         (actor, InputsGiven(tmp_path / "nan.npy"), "row 0 is"),
         (actor, InputsGiven(tmp_path / "words.csv"), "cannot be read"),
         (actor, InputsGiven(tmp_path / "none.csv"), "cannot be read"),
+        (actor, InputsGiven(tmp_path / "empty.npy"), "cannot be read"),
         (actor, InputsGiven(None, ("1:-1",)), "LOW below HIGH"),
         (actor, InputsGiven(None, ("speed=-1:1",)), r"inputs are obs\[0\], obs\[1\], obs\[2\]"),
         (actor, InputsGiven(None, ("obs[0]=-1:1",)), r"no --input-range for obs\[1\], obs\[2\]"),
