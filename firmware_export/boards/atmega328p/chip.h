@@ -22,7 +22,7 @@
 #define ENCODER_VECTOR PCINT2_vect
 #define ENCODER_OTHER_VECTORS
 #define ENCODERS_COUNTED 0x68 /* PCICR in the data space: 0 while nobody counts edges */
-#define ENCODER_START() (PCMSK2 = 0x0F << 2, PCICR = _BV(PCIE2))
+#define ENCODER_START() (PCMSK2 = 0x0Fu << 2, PCICR = _BV(PCIE2))
 #define RECEIVED_VECTOR USART_RX_vect
 #define SENDABLE_VECTOR USART_UDRE_vect
 
