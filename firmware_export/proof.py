@@ -126,6 +126,11 @@ def send_parameters(link: Link, image: Image) -> str:
         LinkError: the board cannot keep them, or nobody answers.
     """
     manifest, policy = image.manifest, image.policy()
+    if manifest.arithmetic != "float32":
+        raise SpecMismatch(
+            f"the image in {image.folder} has its policy frozen in {manifest.arithmetic}: there are no parameters to "
+            "send. Flash the whole image, without --parameters-only."
+        )
     info = link.connect()
     whole = "Parameters alone do not fit: flash the whole image, without --parameters-only."
     for what, ours, theirs in (

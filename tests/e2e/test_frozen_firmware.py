@@ -15,7 +15,7 @@ from esmaml_robot.bridge.messages import Flag, Reason
 from esmaml_robot.checkpoint import RunFolder
 from esmaml_robot.cli.freezing import frozen_policy
 from esmaml_robot.deployment.autonomous import adapt_alone
-from esmaml_robot.errors import ConfigError, EsmamlError, SpecMismatch
+from esmaml_robot.errors import ConfigError, SpecMismatch
 from esmaml_robot.robot_spec import load_robot
 from firmware_export.board_file import load_board
 from firmware_export.build import build_firmware
@@ -53,7 +53,9 @@ def built(frozen, tmp_path_factory):
             write_frozen_c(frozen, folder)
             write_robot_c(SPEC, folder)
             chip = load_board(board).settings.memory is not None
-            made[board] = build_firmware(board, SPEC, folder, folder / "out", stack=chip, frozen=True)
+            made[board] = build_firmware(
+                board, SPEC, folder, folder / "out", stack=chip, frozen=True, sanitize=not chip
+            )
         return made[board]
 
     return build
@@ -176,4 +178,14 @@ def test_the_command_builds_an_image_that_proves_itself_and_does_not_adapt(run, 
         done = esmaml("robot", "params", "--port", robot.port, check=False)
         assert done.returncode == ConfigError("").exit_code, done.stdout
         assert "compiled in as integers" in " ".join(done.stderr.split())
-        assert issubclass(ConfigError, EsmamlError)
+
+
+def test_an_image_is_flashed_onto_a_uno_and_proves_itself(run, esmaml, desk, tmp_path):
+    built = json.loads(esmaml("build", run, "--meta", "--board", "atmega328p", "--format", "int16", "--json").stdout)
+    with desk.board("atmega328p") as board:
+        flashed = json.loads(esmaml("flash", built["folder"], "--port", board["port"], "--json").stdout)
+        assert flashed["policy_hash"] == built["policy_hash"]
+        assert flashed["selftest_error"] == 0
+        done = esmaml("flash", built["folder"], "--port", board["port"], "--parameters-only", check=False)
+        assert done.returncode == SpecMismatch("").exit_code
+        assert "frozen in int16" in " ".join(done.stderr.split())
