@@ -11,6 +11,7 @@ import pytest
 
 from benchmarks.fixed_loop import table as loop_table
 from benchmarks.fixed_point import figures, proven
+from benchmarks.frozen_firmware import table as frozen_table
 from esmaml_robot.policy import Normaliser, Policy, PolicySpec, initial_theta
 from esmaml_robot.robot_spec import load_robot
 from firmware_export.fixed_stages import KINDS
@@ -29,6 +30,7 @@ def test_figures_are_those_of_the_results():
     assert figures(measured["measured"]) in DOCUMENT
     assert proven(measured["proofs"]) in DOCUMENT
     assert loop_table(results("fixed_loop")) in DOCUMENT
+    assert frozen_table(results("frozen_firmware")) in DOCUMENT
 
 
 def test_every_program_gave_the_bits_of_the_model():
