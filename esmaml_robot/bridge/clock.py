@@ -89,7 +89,7 @@ class ControllerClock:
         """Four stamps: host, controller (32 bits), controller (32 bits), host."""
         held = (answered_us - received_us) % WRAP_US
         half = (come_us - sent_us - held) / 2 + _RESOLUTION_US
-        if held > come_us - sent_us + 2 * _RESOLUTION_US:
+        if half <= 0:
             self._begin_anew()  # an answer that took longer than the whole way: its time is not ours
             return
         middle = (sent_us + come_us) / 2
