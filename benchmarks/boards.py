@@ -1,7 +1,7 @@
 """What the firmware takes on each board: flash, RAM, stack, time of a control period, round trips. One run.
 
     python -m benchmarks.boards
-    python -m benchmarks.boards --json boards.json --table docs/boards.md
+    python -m benchmarks.boards --json boards.json
 
 Flash and RAM are those of the linked image of four_corners (policy 2-8-2, 42 parameters). Stack is what the controller
 says of itself; on the emulated ATmega328P it is the lowest stack pointer that it ever had, and cycles are those from
