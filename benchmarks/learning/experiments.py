@@ -52,6 +52,12 @@ class Experiment:
 
 OURS, DR, UNTRAINED = "ES-MAML", "domain randomisation", "untrained (theta = 0) *"
 
+
+def ahead_by(share: float) -> Callable[[Mean], bool]:
+    """A bar: ES-MAML at its best step that much above domain randomisation, whichever of its two steps is better."""
+    return lambda mean: mean(OURS + " *") >= (1 + share) * max(mean(DR), mean(DR + " *"))
+
+
 EXPERIMENTS: dict[str, Experiment] = {
     e.family: e
     for e in (
@@ -94,18 +100,18 @@ EXPERIMENTS: dict[str, Experiment] = {
                 Table(
                     10,
                     "outside",
-                    bar=lambda mean: mean(OURS + " *") >= 1.35 * mean(DR + " *"),
+                    bar=ahead_by(0.35),
                     wanted="outside the training range, 11 episodes: at least 35 % above domain randomisation",
                 ),
                 Table(
                     50,
                     "outside",
-                    bar=lambda mean: mean(OURS + " *") >= 1.35 * mean(DR + " *"),
+                    bar=ahead_by(0.35),
                     wanted="outside the training range, 51 episodes: at least 35 % above domain randomisation",
                 ),
                 Table(
                     10,
-                    bar=lambda mean: mean(OURS + " *") >= 1.08 * mean(DR + " *"),
+                    bar=ahead_by(0.08),
                     wanted="inside the training range, 11 episodes: at least 8 % above domain randomisation",
                 ),
             ],
