@@ -56,7 +56,7 @@ def memory_lines(memory: Any) -> list[str]:
 
 @guarded
 def build(
-    board: Annotated[str, typer.Option(help="Board, by name.")],
+    board: Annotated[str, typer.Option(help="Board: by name, or the path of a folder of yours.")],
     run: Annotated[
         Path | None, typer.Argument(help="Run folder; without it, --robot's with an untrained policy.")
     ] = None,
