@@ -26,6 +26,8 @@
 struct board board;
 
 static volatile sig_atomic_t power_off;
+static void (*reset_of_chip)(avr_t *avr); /* what simavr does at a reset, for this kind of chip */
+static int was_reset;
 
 avr_cycle_count_t board_cycles(void)
 {
@@ -57,6 +59,16 @@ static void quiet(avr_t *avr, const int level, const char *format, va_list argum
     }
 }
 
+/* Whoever resets the chip, button or watchdog timer: simavr's own timers are gone then, and its count of cycles begins
+ * anew or does not. */
+static void note_reset(avr_t *avr)
+{
+    was_reset = 1;
+    if (reset_of_chip != NULL) {
+        reset_of_chip(avr);
+    }
+}
+
 static void load(const char *path)
 {
     elf_firmware_t image;
@@ -80,12 +92,13 @@ static void load(const char *path)
     board.avr->frequency = HZ;
     board.avr->vcc = board.avr->avcc = AVCC_MV;
     board.avr->sleep = sleep_not;
+    reset_of_chip = board.avr->reset;
+    board.avr->reset = note_reset;
 }
 
-/* The chip has been reset, by its watchdog timer for one. */
 static void restarted(void)
 {
-    board.before += board.last;
+    was_reset = 0;
     pins_restarted();
     uart_restarted();
 }
@@ -102,6 +115,9 @@ static void run_chip(void)
         bootloader_reset(board.avr, 0); /* half an upload: it strays through empty flash to its boot loader */
     }
     if (board.avr->cycle < board.last) {
+        board.before += board.last;
+    }
+    if (was_reset) {
         restarted();
     }
     board.last = board.avr->cycle;
