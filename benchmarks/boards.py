@@ -5,8 +5,10 @@
 
 Flash and RAM are those of the linked image of four_corners (policy 2-8-2, 42 parameters). Stack is what the controller
 says of itself; on the emulated ATmega328P it is the lowest stack pointer that it ever had, and cycles are those from
-the beginning to the end of firmware_tick() in control periods with torque. Round trips are of a STATUS question; beside
-them stands a bare C program that sends bytes back over a pseudo-terminal, asked in turns with it.
+the beginning to the end of firmware_tick() in control periods with torque. On the Cortex-M4F they are instructions, of
+the same episodes run again without the board's own part (firmware_export/control_period.py); the microseconds are those
+at 25 MHz and an instruction a cycle, a lower bound. Round trips are of a STATUS question; beside them stands a bare C
+program that sends bytes back over a pseudo-terminal, asked in turns with it.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import json
 import os
 import tempfile
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +28,8 @@ from esmaml_robot.policy import Normaliser, Policy, initial_theta
 from esmaml_robot.robot_spec import load_robot
 from firmware_export.board_file import known_boards, load_board
 from firmware_export.build import Firmware, build_firmware
+from firmware_export.control_period import BOARD as COUNTED_BOARD
+from firmware_export.control_period import Recorded, count_instructions
 from firmware_export.policy_c import write_policy_c
 from firmware_export.robot_c import write_robot_c
 from sim.virtual_robot.launcher import VirtualRobot
@@ -32,6 +37,7 @@ from sim.virtual_robot.launcher import VirtualRobot
 from .link import Echo, in_turns
 
 AVR_HZ = 16_000_000
+SIGMA = 0.15
 
 
 def measure(firmware: Firmware, policy: Policy, count: int, folder: Path, echo: Echo) -> dict[str, Any]:
@@ -57,10 +63,12 @@ def measure(firmware: Firmware, policy: Policy, count: int, folder: Path, echo: 
         result["link"] = in_turns(controller, echo, count)
         controller.arm()
         start = time.perf_counter()
+        episodes = []
         for episode in range(3):
-            record = controller.run_episode(episode, 50, episode, 0.15)
+            record = controller.run_episode(episode, 50, episode, SIGMA)
             if not record.valid:
                 raise RuntimeError(f"{firmware.board}: {record.problem}")
+            episodes.append(Recorded(record.sensors, record.actuators, episode, SIGMA))
         result["three_episodes_s"] = time.perf_counter() - start
         painted = controller.status().stack_bytes
         if painted:
@@ -69,6 +77,10 @@ def measure(firmware: Firmware, policy: Policy, count: int, folder: Path, echo: 
         result |= json.loads(report.read_text())
         result["rate_possible_hz"] = AVR_HZ / result["worst_tick_cycles"]
         result["ram_free_share"] = 1.0 - (result["ram_bytes"] + result["stack_bytes"]) / result["ram_there"]
+    if firmware.board == COUNTED_BOARD:
+        with tempfile.TemporaryDirectory(dir=folder) as scratch:
+            period = count_instructions(spec, folder, episodes, Path(scratch))
+        result["tick_instructions"] = asdict(period) | {"most_us": period.most_us}
     return result
 
 
@@ -83,6 +95,9 @@ def table(results: dict[str, Any]) -> str:
         stack = f"{r['stack_bytes']} B" if "stack_bytes" in r else ""
         free = f"{r['ram_free_share']:.0%}" if "ram_free_share" in r else ""
         worst = f"{r['worst_tick_cycles']:,} cycles" if "worst_tick_cycles" in r else ""
+        if "tick_instructions" in r:
+            counted = r["tick_instructions"]
+            worst = f"{counted['most']:,} instructions, {counted['most_us']:.0f} µs or more"
         rate = f"{r['rate_possible_hz']:.0f} Hz" if "rate_possible_hz" in r else ""
         link = r["link"]
         lines.append(
@@ -90,6 +105,13 @@ def table(results: dict[str, Any]) -> str:
             f"{link['board_us'][0]:.0f} / {link['board_us'][1]:.0f} µs | "
             f"{link['echo_us'][0]:.0f} / {link['echo_us'][1]:.0f} µs | {link['ratio'][0]:.1f} |"
         )
+    for name, r in results["boards"].items():
+        if "tick_instructions" in r:
+            counted = r["tick_instructions"]
+            lines.append(
+                f"\n{name}: {counted['periods']} control periods of {counted['least']:,} to {counted['most']:,} "
+                f"instructions, mean {counted['mean']:,.0f}; one that ends an episode, {counted['ending']:,} at most"
+            )
     return "\n".join(lines) + "\n"
 
 

@@ -5,8 +5,9 @@
 
 The policy has the architecture of `four_corners` (2-8-2) and parameters drawn at random, on
 rover_uno. Sizes are of the linked images; the stack is the bound of the worst case. A control period is
-`firmware_tick()`: sensors, policy, limits, reward, telemetry; its cycles are the most of three episodes, counted by
-simavr. Exact counts, no times.
+`firmware_tick()`: sensors, policy, limits, reward, telemetry. On the ATmega328P its cycles are the most of three
+episodes, counted by simavr; on the Cortex-M4F its instructions are, counted by QEMU in the same episodes run again
+without the board's own part, pins, bus and line (firmware_export/control_period.py). Exact counts, no times.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from esmaml_robot.policy import Normaliser, Policy, PolicySpec
 from esmaml_robot.policy_frozen import ARITHMETICS, Arithmetic, FrozenLayout
 from esmaml_robot.robot_spec import RobotSpec, load_robot
 from firmware_export.build import Firmware, build_firmware
+from firmware_export.control_period import BOARD as COUNTED_BOARD
+from firmware_export.control_period import Recorded, count_instructions
 from firmware_export.frozen_policy import freeze, write_frozen_c
 from firmware_export.policy_c import write_policy_c
 from firmware_export.robot_c import write_robot_c
@@ -35,15 +38,13 @@ BOARDS = ("atmega328p", "atmega2560", "mps2_an386")
 EPISODES = 3
 
 
-def worst_period(firmware: Firmware, spec: RobotSpec, layout: PolicySpec | FrozenLayout, folder: Path) -> int:
-    """Cycles of the longest control period, by the emulated chip's own account."""
-    report, wrapper = folder / "report.json", folder / "measured"
-    # the emulator's options are passed through a wrapper, because a virtual robot does not know this one
-    program, image = firmware.command
-    wrapper.write_text(f'#!/bin/sh\nexec "{program}" "{image}" --report "{report}" "$@"\n')
-    os.chmod(wrapper, 0o755)
+def run_episodes(
+    spec: RobotSpec, layout: PolicySpec | FrozenLayout, command: tuple[str, ...], board: str
+) -> list[Recorded]:
+    """Episodes on an emulated board."""
+    episodes = []
     with (
-        VirtualRobot(spec.name, (str(wrapper),), seed=2) as robot,
+        VirtualRobot(spec.name, command, seed=2) as robot,
         RobotController.open(robot.port, spec, layout) as controller,
     ):
         controller.connect()
@@ -51,7 +52,19 @@ def worst_period(firmware: Firmware, spec: RobotSpec, layout: PolicySpec | Froze
         for episode in range(EPISODES):
             record = controller.run_episode(episode, 50 + episode, 0, 0.0)
             if not record.valid:
-                raise RuntimeError(f"{firmware.board}: {record.problem}")
+                raise RuntimeError(f"{board}: {record.problem}")
+            episodes.append(Recorded(record.sensors, record.actuators))
+    return episodes
+
+
+def worst_period(firmware: Firmware, spec: RobotSpec, layout: PolicySpec | FrozenLayout, folder: Path) -> int:
+    """Cycles of the longest control period, by the emulated chip's own account."""
+    report, wrapper = folder / "report.json", folder / "measured"
+    # the emulator's options are passed through a wrapper, because a virtual robot does not know this one
+    program, image = firmware.command
+    wrapper.write_text(f'#!/bin/sh\nexec "{program}" "{image}" --report "{report}" "$@"\n')
+    os.chmod(wrapper, 0o755)
+    run_episodes(spec, layout, (str(wrapper),), firmware.board)
     cycles: int = json.loads(report.read_text())["worst_tick_cycles"]
     return cycles
 
@@ -74,6 +87,10 @@ def measure(board: str, arithmetic: Arithmetic, policy: Policy, spec: RobotSpec)
         row |= {"ram": firmware.ram_bytes, "stack_bound": stack}
         if board == "atmega328p":
             row["worst_period_cycles"] = worst_period(firmware, spec, layout, folder)
+        elif board == COUNTED_BOARD:
+            episodes = run_episodes(spec, layout, firmware.command, board)
+            period = count_instructions(spec, folder, episodes, folder / "counted", frozen=arithmetic != "float32")
+            row["period_instructions"] = {"least": period.least, "mean": round(period.mean), "most": period.most}
         return row
 
 
@@ -82,10 +99,12 @@ def table(rows: list[dict[str, Any]]) -> str:
     lines = ["| board | format | flash | RAM without stack | stack bound | control period at most |"]
     lines.append("|---|---|---|---|---|---|")
     for row in rows:
-        cycles = f"{row['worst_period_cycles']:,} cycles" if "worst_period_cycles" in row else ""
+        counted = f"{row['worst_period_cycles']:,} cycles" if "worst_period_cycles" in row else ""
+        if "period_instructions" in row:
+            counted = f"{row['period_instructions']['most']:,} instructions"
         lines.append(
             f"| {row['board']} | {row['format']} | {row['flash']:,} B | {row['ram']:,} B | {row['stack_bound']:,} B "
-            f"| {cycles} |"
+            f"| {counted} |"
         )
     return "\n".join(lines)
 

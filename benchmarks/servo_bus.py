@@ -6,6 +6,7 @@
 Bytes are those of the packets, counted; tests/c/test_dynamixel_driver.py counts the driver's traffic beside them. A
 byte is ten bits, and servos answer without delay (return delay 0, which the driver sets). Episodes of the same
 candidates run on the host board, whose world is a record, and over the bus in QEMU, in turns; both in virtual time.
+Instructions are those of firmware_tick() in these episodes without the bus (firmware_export/control_period.py).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import argparse
 import json
 import tempfile
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +26,14 @@ from esmaml_robot.policy import Normaliser, Policy, PolicySpec
 from esmaml_robot.robot_spec import load_robot
 from firmware_export.board_file import load_board
 from firmware_export.build import build_firmware
+from firmware_export.control_period import Recorded, count_instructions
 from firmware_export.policy_c import write_policy_c
 from firmware_export.robot_c import write_robot_c
 from firmware_export.wiring import BUS_SHARE, BusWiring, bus_bytes
 from sim.virtual_robot.launcher import VirtualRobot
 
 BAUDS = (57_600, 115_200, 1_000_000, 2_000_000, 4_000_000)
+SIGMA = 0.1
 
 
 def on_the_wire() -> dict[str, Any]:
@@ -47,13 +51,14 @@ def on_the_wire() -> dict[str, Any]:
 
 
 def in_the_emulator(episodes: int) -> dict[str, Any]:
-    """Seconds of a control period on both boards, and whether they came to the same bits."""
+    """A control period on both boards: seconds, whether it came to the same bits, instructions of the Cortex-M4F."""
     spec = load_robot("ant")
     layout = PolicySpec(inputs=4, outputs=8, hidden=(), clock_steps=20)
     theta = np.random.default_rng(1).normal(scale=0.5, size=layout.dimension).astype(np.float32)
     seconds: dict[str, list[float]] = {"host": [], "mps2_an386": []}
     returns: dict[str, list[float]] = {"host": [], "mps2_an386": []}
     reused = 0
+    over_the_bus: list[Recorded] = []
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         write_policy_c(Policy(layout, theta, Normaliser.identity(4)), spec, folder)
@@ -68,12 +73,15 @@ def in_the_emulator(episodes: int) -> dict[str, Any]:
             for number in range(episodes):
                 for board, line in lines.items():
                     start = time.perf_counter()
-                    record = line.run_episode(number + 1, 50 + number, number, 0.1)
+                    record = line.run_episode(number + 1, 50 + number, number, SIGMA)
                     seconds[board].append((time.perf_counter() - start) / record.steps)
                     returns[board].append(record.return_)
+                    if board == "mps2_an386":
+                        over_the_bus.append(Recorded(record.sensors, record.actuators, number, SIGMA))
             reused = lines["mps2_an386"].status().reused
             for line in lines.values():
                 line.close()
+        period = count_instructions(spec, folder, over_the_bus, folder / "counted")
     medians = {board: float(np.median(values)) for board, values in seconds.items()}
     return {
         "episodes": episodes,
@@ -81,6 +89,7 @@ def in_the_emulator(episodes: int) -> dict[str, Any]:
         "answers_missed": reused,
         "period_ms": {board: 1000 * value for board, value in medians.items()},
         "ratio": medians["mps2_an386"] / medians["host"],
+        "instructions": asdict(period) | {"most_us": period.most_us},
     }
 
 
@@ -101,6 +110,11 @@ def main() -> None:
     print(
         f"{found['episodes']} episodes, returns {same}, answers missed: {found['answers_missed']}; a control period "
         f"over the bus takes {found['ratio']:.1f} times that of the host board"
+    )
+    counted = found["instructions"]
+    print(
+        f"a control period without the bus is {counted['least']:,} to {counted['most']:,} instructions of the "
+        f"Cortex-M4F, {counted['most_us']:.0f} us or more at 25 MHz"
     )
     if options.json is not None:
         options.json.write_text(json.dumps({"wire": wire, "emulator": found}, indent=1) + "\n")

@@ -10,6 +10,9 @@
 /* the adapter's: once before all, and once a vector */
 void bench_prepare(void);
 void bench_infer(const bench_input *x, bench_output *y);
+#ifdef BENCH_BETWEEN
+void bench_between(unsigned vector); /* in front of each vector, and no part of its figure */
+#endif
 
 /* the port's */
 void port_begin(void);

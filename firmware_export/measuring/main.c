@@ -30,6 +30,9 @@ int main(void)
     bench_prepare();
     for (v = 0; v < BENCH_VECTORS; v++) {
         port_load(input, &vectors[v][0], sizeof input);
+#ifdef BENCH_BETWEEN
+        bench_between(v);
+#endif
         port_start();
         bench_infer(input, output);
         port_stop();
