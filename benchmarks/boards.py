@@ -14,6 +14,7 @@ program that sends bytes back over a pseudo-terminal, asked in turns with it.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import tempfile
@@ -129,11 +130,10 @@ def main() -> int:
         folder = Path(temporary)
         write_policy_c(policy, spec, folder)
         write_robot_c(spec, folder)
-        echo = Echo(folder)
-        for name in known_boards():
-            firmware = build_firmware(name, spec, folder, folder / name)
-            results["boards"][name] = measure(firmware, policy, options.round_trips, folder, echo)
-        echo.close()
+        with contextlib.closing(Echo(folder)) as echo:
+            for name in known_boards():
+                firmware = build_firmware(name, spec, folder, folder / name)
+                results["boards"][name] = measure(firmware, policy, options.round_trips, folder, echo)
     print(table(results))
     if options.json is not None:
         options.json.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
