@@ -11,11 +11,11 @@ import typer
 from rich.table import Table
 
 from ..checkpoint import RunFolder
-from ..errors import ConfigError, SpecMismatch
+from ..errors import ConfigError
 from ..policy import Normaliser, Policy, PolicySpec
 from ..robot_spec import RobotSpec, load_robot
-from .common import err, guarded, out, own_package, print_json, robot_of
-from .export import choose_session, stored_policy
+from .common import err, guarded, out, own_package, print_json
+from .export import policy_on_robot
 from .freezing import arithmetic_of, frozen_policy
 
 _UNTRAINED = (8,)
@@ -29,13 +29,7 @@ def untrained_policy(spec: RobotSpec) -> Policy:
 
 def _trained(run: Path, session: str | None, meta: bool, robot: str | None) -> tuple[Policy, RobotSpec, Policy]:
     """The policy asked for, its robot, and the meta-policy of the run."""
-    policy, name, spec_hash = stored_policy(run, choose_session(run, session, meta))
-    spec, _ = robot_of(run, robot)
-    if spec.spec_hash != spec_hash:
-        raise SpecMismatch(
-            f"spec_hash differs: the policy was made for {name} with {spec_hash}, robot {spec.name} now has "
-            f"{spec.spec_hash}. Give the robot file it was made with, by --robot."
-        )
+    policy, spec = policy_on_robot(run, session, meta, robot)
     return policy, spec, RunFolder(run).newest().policy
 
 

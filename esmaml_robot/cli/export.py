@@ -49,6 +49,18 @@ def choose_session(run: Path, session: str | None, meta: bool) -> str | None:
     return found[0]
 
 
+def policy_on_robot(run: Path, session: str | None, meta: bool, robot: str | None) -> tuple[Policy, RobotSpec]:
+    """The policy asked for and its robot. Raises SpecMismatch where the robot's file is another one by now."""
+    policy, name, spec_hash = stored_policy(run, choose_session(run, session, meta))
+    spec, _ = robot_of(run, robot)
+    if spec.spec_hash != spec_hash:
+        raise SpecMismatch(
+            f"spec_hash differs: the policy was made for {name} with {spec_hash}, robot {spec.name} now has "
+            f"{spec.spec_hash}. Give the robot file it was made with, by --robot."
+        )
+    return policy, spec
+
+
 def export_files(
     policy: Policy, spec: RobotSpec, folder: Path, formats: tuple[str, ...], samples: int, fixed: Any = None
 ) -> Any:
@@ -193,13 +205,7 @@ def export(
         return
     _only_for(".onnx files", name=name, output=output, input_range=input_range)
     wanted = _formats(formats, only_c, "onnx,c")
-    policy, name, spec_hash = stored_policy(run, choose_session(run, session, meta))
-    spec, _ = robot_of(run, robot)
-    if spec.spec_hash != spec_hash:
-        raise SpecMismatch(
-            f"spec_hash differs: the policy was made for {name} with {spec_hash}, robot {spec.name} now has "
-            f"{spec.spec_hash}. Give the robot file it was made with, by --robot."
-        )
+    policy, spec = policy_on_robot(run, session, meta, robot)
     if arduino is not None or platformio is not None:
         _export_sketches(policy, spec, {"arduino": arduino, "platformio": platformio}, samples, as_json)
         return

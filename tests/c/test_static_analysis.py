@@ -19,10 +19,11 @@ from benchmarks.fixed_nets import random_case
 from esmaml_robot.policy import Normaliser, Policy, PolicySpec
 from esmaml_robot.robot_spec import load_robot
 from firmware_export.board_file import BOARDS, load_board, render_wiring
-from firmware_export.build import RUNTIME
+from firmware_export.build import FROZEN, RUNTIME
 from firmware_export.fixed_c import write_fixed_c
 from firmware_export.fixed_quantise import quantise
 from firmware_export.float_c import render_network_c
+from firmware_export.frozen_policy import freeze, write_frozen_c
 from firmware_export.policy_c import write_policy_c
 from firmware_export.robot_c import write_robot_c
 
@@ -159,3 +160,13 @@ def test_every_row_of_the_document_is_of_use(findings):
         for row, text in texts
         if not any(Row(row.rule, row.files, (text,)).covers(f, file) for f in findings for file in row.files)
     ]
+
+
+def test_what_a_frozen_policy_has_in_place_of_the_core_is_clean(tmp_path):
+    robot, (_, layout) = next(iter(ROBOTS.items()))
+    spec = load_robot(robot)
+    theta = np.random.default_rng(0).normal(size=layout.dimension).astype(np.float32)
+    write_frozen_c(freeze(Policy(layout, theta, Normaliser.identity(layout.inputs)), spec, "int16"), tmp_path)
+    write_robot_c(spec, tmp_path)
+    core = [FROZEN, *(RUNTIME / name for name in ("firmware.c", "commands.c", "answers.c")), tmp_path / "policy.c"]
+    assert analyse([*CPPCHECK, f"-I{RUNTIME}", f"-I{tmp_path}", *map(str, core)]) == set()

@@ -74,8 +74,7 @@ def assert_same(ours, theirs, period_us):
         assert here.sensors.tolist() == there.sensors.tolist()
         assert here.actuators.tolist() == there.actuators.tolist()
         assert np.float32(here.return_) == np.float32(there.return_)
-        # an answer to STATUS may be on its way out when the next period begins
-        assert np.abs(np.diff(here.controller_times_us)[:-1] - period_us).max() < 2500
+        assert np.abs(np.diff(here.controller_times_us)[:-1] - period_us).max() < 1000
 
 
 def test_an_episode_of_the_sketch_is_that_of_the_host_board_and_an_uno_has_room_for_it(sketch, host, tmp_path):
@@ -91,8 +90,8 @@ def test_an_episode_of_the_sketch_is_that_of_the_host_board_and_an_uno_has_room_
     assert measured["ticks"] >= sum(r.steps for r in ours)
     flash, ram = sizes(image)
     flash_bytes, ram_bytes = {"atmega328p": (32256, 2048), "atmega2560": (253952, 8192)}[name]
-    assert flash < 0.92 * flash_bytes
-    assert ram + measured["stack_bytes"] <= 0.76 * ram_bytes
+    assert flash < 0.82 * flash_bytes
+    assert ram + measured["stack_bytes"] <= 0.75 * ram_bytes
 
 
 def test_the_sketch_says_who_it_is_and_keeps_parameters(sketch, tmp_path):
