@@ -84,6 +84,7 @@ static void hello(struct firmware *firmware, const struct protocol_header *heade
         firmware->hello_sequence = header->sequence;
         firmware->last_sequence = header->sequence;
         firmware->has_ack = 0;
+        firmware->owed.type = 0;
         firmware->params.uploading = 0;
     }
     firmware->heard_us = hal_now_us();

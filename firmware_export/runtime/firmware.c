@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "alone.h"
+#include "answers.h"
 #include "hal.h"
 #include "store.h"
 
@@ -183,6 +184,7 @@ void firmware_poll(struct firmware *firmware)
         }
     }
     watch(firmware);
+    answers_owed(firmware);
     alone_go_on(firmware);
 }
 

@@ -17,6 +17,15 @@
 #include "protocol.h"
 #include "safety.h"
 
+/* What the host asked while a control period was near, answered behind it. */
+struct question {
+    uint8_t type; /* enum protocol_message; 0: none */
+    uint8_t fields[LENGTH_PARAMS_READ - PROTOCOL_HEADER_LENGTH];
+    uint16_t tick;
+    uint32_t asked_us;
+    uint32_t received_us;
+};
+
 struct firmware {
     struct bridge_receiver receiver;
     struct params params;
@@ -50,6 +59,7 @@ struct firmware {
 
     struct msg_ack last_ack; /* repeated when the command comes again */
     uint8_t has_ack;
+    struct question owed;
 
     uint32_t bad_messages; /* intact frames of unknown type or wrong length */
     uint32_t wrong_session;

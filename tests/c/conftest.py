@@ -105,7 +105,13 @@ class Board:
         return frames
 
     def status(self):
-        (reply,) = self.send("status")
+        """The answer to STATUS; where a control period is due, it goes first, as in a main loop."""
+        frames = self.send("status")
+        if not frames:
+            self.c.tick()
+            self.c.poll()
+            frames = self.frames()
+        (reply,) = (f for f in frames if f.name == "status_reply")
         return reply.values
 
     @property

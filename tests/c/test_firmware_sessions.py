@@ -5,7 +5,7 @@ import pytest
 from esmaml_robot.bridge.framing import encode_frame
 from esmaml_robot.bridge.messages import SCHEMA_HASH, Reason, Result, State
 
-RELEASE = 600_000
+PERIOD, RELEASE = 100_000, 600_000
 HOST, OTHER = 0x1111, 0x2222
 SAFE = [0, 0, 0]
 
@@ -97,6 +97,63 @@ def test_a_status_says_which_question_it_answers_and_when_that_came(board):
     board.c.advance(50)
     assert ask(70, 0xFFFFFFFE) == (0xFFFFFFFE, 700, 750), "the same question again: it came first at 700"
     assert ask(71, 12) == (12, 750, 750)
+
+
+NEAR = 2_000  # microseconds before a control period from which on answers wait for it
+
+
+@pytest.mark.parametrize("question", ["status", "read", "progress", "params_read"])
+def test_an_answer_waits_for_the_control_period_that_is_near(running, question):
+    values = {"offset": 0} if question == "params_read" else {}
+    running.tick(PERIOD - NEAR - 1)
+    assert len(running.send(question, **values)) == 1, "there is time for it"
+    running.c.advance(1)
+    assert running.send(question, **values) == []
+    running.c.advance(NEAR - 1)
+    running.c.poll()
+    assert running.frames() == []
+    running.c.advance(1)
+    assert [f.name for f in running.tick(us=0)] == ["telemetry"]
+    running.c.poll()
+    assert len(running.frames()) == 1
+    running.c.poll()
+    assert running.frames() == [], "once"
+
+
+def test_an_answer_that_waited_tells_when_its_question_came(running):
+    running.tick(PERIOD - 500)
+    assert running.raw(encode_frame(running.codec.encode("status", HOST, 200, 9))) == []
+    running.c.advance(100)
+    running.send("keep_alive", sequence=201, episode_id=1, tick=0)
+    running.c.advance(400)
+    running.tick(us=70)
+    running.c.poll()
+    (reply,) = running.frames()
+    assert (reply.values["asked_us"], reply.values["received_us"], reply.t_us) == (9, PERIOD - 500, PERIOD + 70)
+
+
+def test_an_answer_waits_for_one_control_period_and_no_longer(running):
+    running.tick(PERIOD - 1)
+    assert running.send("status") == []
+    running.c.advance(1)
+    running.tick(PERIOD - 1)  # the next one is near before the firmware comes to its line again
+    running.c.poll()
+    assert [f.name for f in running.frames()] == ["status_reply"]
+
+
+def test_commands_do_not_wait(running):
+    running.tick(PERIOD - 1)
+    assert running.send("status") == []
+    names = [f.name for f in running.send("stop")]
+    assert names == ["episode_end", "ack", "status_reply"], "no control period is due any more"
+
+
+def test_what_the_last_host_asked_is_not_answered_to_the_next(running):
+    running.tick(PERIOD - 1)
+    asked = [running.codec.encode(name, HOST, 100 + i, 0) for i, name in enumerate(("status", "stop", "disarm"))]
+    asked.append(running.codec.encode("hello", OTHER, 1, 0, protocol_major=1, protocol_minor=0, schema=SCHEMA_HASH))
+    names = [f.name for f in running.raw(b"".join(map(encode_frame, asked)))]
+    assert names == ["episode_end", "ack", "ack", "hello_reply"]
 
 
 def test_sequences_wrap(board):
