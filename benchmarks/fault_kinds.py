@@ -12,8 +12,9 @@ from collections.abc import Callable
 
 from cobs import cobs
 
+from esmaml_robot.bridge.codec import Codec
 from esmaml_robot.bridge.framing import encode_frame
-from esmaml_robot.bridge.messages import PROTOCOL_VERSION, SCHEMA_HASH, Codec
+from esmaml_robot.bridge.messages import PROTOCOL_VERSION, SCHEMA_HASH
 from esmaml_robot.bridge.transport import Transport
 from esmaml_robot.robot_spec import load_robot
 

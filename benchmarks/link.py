@@ -24,9 +24,9 @@ from typing import Any
 
 import numpy as np
 
+from esmaml_robot.bridge.codec import Codec
 from esmaml_robot.bridge.controller import RobotController
 from esmaml_robot.bridge.framing import encode_frame
-from esmaml_robot.bridge.messages import Codec
 from esmaml_robot.bridge.transport import open_port
 from esmaml_robot.files import atomic_write_text
 from esmaml_robot.policy import Normaliser, Policy, PolicySpec, initial_theta

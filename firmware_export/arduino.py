@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from esmaml_robot import __version__
-from esmaml_robot.bridge.messages import MESSAGES, Codec
+from esmaml_robot.bridge.codec import Codec
+from esmaml_robot.bridge.messages import MESSAGES
 from esmaml_robot.errors import ExportError, LinkError
 from esmaml_robot.policy import Policy
 from esmaml_robot.robot_spec import RobotSpec

@@ -14,8 +14,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from esmaml_robot.bridge.codec import Codec
 from esmaml_robot.bridge.framing import encode_frame
-from esmaml_robot.bridge.messages import PROTOCOL_VERSION, SCHEMA_HASH, Codec
+from esmaml_robot.bridge.messages import PROTOCOL_VERSION, SCHEMA_HASH
 from esmaml_robot.errors import ExportError
 from esmaml_robot.files import make_folder
 from esmaml_robot.robot_spec import RobotSpec

@@ -13,8 +13,9 @@ from enum import IntEnum, IntFlag
 from pathlib import Path
 
 from esmaml_robot.bridge import messages
+from esmaml_robot.bridge.codec import Codec
 from esmaml_robot.bridge.framing import crc16, encode_frame
-from esmaml_robot.bridge.messages import Codec, Field, Message
+from esmaml_robot.bridge.messages import Field, Message
 from esmaml_robot.errors import EsmamlError, ExportError
 from esmaml_robot.files import atomic_write_text
 

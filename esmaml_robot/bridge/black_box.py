@@ -18,8 +18,9 @@ from typing import Any
 
 from .. import __version__
 from ..errors import ConfigError
+from .codec import Codec, Frame
 from .framing import FrameDecoder
-from .messages import BY_ID, Codec, Fault, Flag, Frame, Reason, Result, State
+from .messages import BY_ID, Fault, Flag, Reason, Result, State
 
 #: Messages remembered, in each direction.
 REMEMBERED = 200

@@ -27,6 +27,8 @@ KEPT = 64
 OLDEST_US = 300e6
 #: Samples closer together than this say little of the rate.
 _RATE_SPAN_US = 0.2e6
+#: One so soon after another says nothing, unless it is narrower: of a thousand a second, a few serve.
+_SOON_US = 0.02e6
 #: Stamps are whole microseconds, on both sides.
 _RESOLUTION_US = 1.0
 
@@ -101,6 +103,8 @@ class ControllerClock:
                 self._begin_anew()
             elif half > bound:
                 self.outliers += 1
+                return
+            elif self._samples and half >= (newest := self._samples[-1]).half_us and middle - newest.host_us < _SOON_US:
                 return
         self._samples.append(new)
         self.taken += 1

@@ -25,9 +25,10 @@ from ..policy import PolicySpec, check_theta
 from ..policy_frozen import FrozenLayout
 from ..robot_spec import RobotSpec
 from ..signals import F32, I32, Signals
+from .codec import Frame
 from .episode import EpisodeRecord, Recorder, Telemetry
 from .link import CONNECT_SECONDS, RETRY_SECONDS, ControllerInfo, Link
-from .messages import Fault, Flag, Frame, Reason, State
+from .messages import Fault, Flag, Reason, State
 from .parameters import keep_parameters, read_parameters, write_parameters
 from .parameters import theta_crc32 as theta_crc32
 from .refusals import FROZEN, fault_text

@@ -22,8 +22,9 @@ from ..policy_frozen import FrozenLayout
 from ..robot_spec import RobotSpec
 from .black_box import BlackBox
 from .clock import ControllerClock
+from .codec import Codec, Frame
 from .framing import DELIMITER, FrameDecoder, encode_frame
-from .messages import BY_NAME, PROTOCOL_VERSION, SCHEMA_HASH, Codec, Frame, Result, State
+from .messages import BY_NAME, PROTOCOL_VERSION, SCHEMA_HASH, Result, State
 from .refusals import FROZEN, refusal
 from .transport import Transport
 

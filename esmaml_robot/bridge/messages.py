@@ -1,20 +1,18 @@
 """The wire, declared once: every message, field, unit and code that host and controller exchange.
 
 firmware_export/runtime/protocol.h is rendered from this table, and a test renders it again and compares. A payload is
-a header followed by the fields in the order declared, little endian, packed, of exactly one length a type; framing.py
-puts it on the line. Arrays of N_SENSORS or N_ACTUATORS elements get their length from the robot.
+a header followed by the fields in the order declared, little endian, packed, of exactly one length a type; codec.py
+makes and reads it, framing.py puts it on the line. Arrays of N_SENSORS or N_ACTUATORS elements get their length from
+the robot.
 """
 
 from __future__ import annotations
 
-import struct
 from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 from typing import Any, Literal
 
 from .. import identity
-from ..errors import LinkError
-from ..robot_spec import RobotSpec
 
 #: A difference in the first number means that the two sides cannot talk; in the second, that one knows more messages.
 PROTOCOL_VERSION = (1, 0)
@@ -122,7 +120,8 @@ class Flag(IntFlag):
 
 Direction = Literal["to_controller", "to_host"]
 
-_FORMATS = {"u8": "B", "u16": "H", "u32": "I", "i32": "i", "f32": "f"}
+#: Numbers as struct has them.
+FORMATS = {"u8": "B", "u16": "H", "u32": "I", "i32": "i", "f32": "f"}
 _SIZES = {"u8": 1, "u16": 2, "u32": 4, "i32": 4, "f32": 4, "text": 1, "hash": identity.HASH_BYTES}
 
 
@@ -335,93 +334,3 @@ def _schema() -> dict[str, Any]:
 SCHEMA_DIGEST = identity.digest_json(_schema())
 #: The first four bytes of SCHEMA_DIGEST as a number, as it stands in HELLO.
 SCHEMA_HASH = int(SCHEMA_DIGEST[:8], 16)
-
-
-@dataclass(frozen=True)
-class Frame:
-    """A decoded message. Arrays are tuples, texts are str, hashes are 16 hex digits."""
-
-    name: str
-    session: int
-    sequence: int
-    t_us: int
-    values: dict[str, Any]
-
-
-class Codec:
-    """Messages to payloads and back, for a robot with so many sensors and actuators."""
-
-    def __init__(self, n_sensors: int, n_actuators: int) -> None:
-        self._lengths = {"N_SENSORS": n_sensors, "N_ACTUATORS": n_actuators}
-        header = "".join(_FORMATS[f.type] for f in HEADER)
-        self._structs = {
-            m.name: struct.Struct("<" + header + "".join(self._format(f) for f in m.fields)) for m in MESSAGES
-        }
-        for name, layout in self._structs.items():
-            if layout.size > MAX_PAYLOAD:
-                raise LinkError(
-                    f"message {name!r} takes {layout.size} bytes for {n_sensors} sensors and {n_actuators} actuators; "
-                    f"a frame holds {MAX_PAYLOAD}."
-                )
-
-    @staticmethod
-    def for_robot(spec: RobotSpec) -> Codec:
-        return Codec(len(spec.sensors), len(spec.actuators))
-
-    def count(self, field: Field) -> int:
-        """Number of elements of a field."""
-        return field.length if isinstance(field.length, int) else self._lengths[field.length]
-
-    def _format(self, field: Field) -> str:
-        if field.type in ("text", "hash"):
-            return f"{self.count(field) * field.element_bytes}s"
-        return f"{self.count(field)}{_FORMATS[field.type]}"
-
-    def size(self, name: str) -> int:
-        """Bytes of a payload of this message, header included."""
-        return self._structs[name].size
-
-    def encode(self, name: str, session: int, sequence: int, t_us: int, **values: Any) -> bytes:
-        """The payload of a message. Raises LinkError on a missing, unknown or unfitting value."""
-        message = BY_NAME[name]
-        flat: list[Any] = []
-        try:
-            for field in message.fields:
-                value = values.pop(field.name)
-                if field.type == "text":
-                    flat.append(value.encode("ascii"))
-                elif field.type == "hash":
-                    flat.append(bytes.fromhex(value))
-                elif field.is_array or not isinstance(field.length, int):
-                    flat.extend(value)
-                else:
-                    flat.append(value)
-            if values:
-                raise LinkError(f"message {name!r} has no field {next(iter(values))!r}.")
-            return self._structs[name].pack(message.id, session, sequence, t_us & 0xFFFFFFFF, *flat)
-        except (KeyError, struct.error, OverflowError) as error:
-            raise LinkError(f"message {name!r} cannot be encoded: {error}.") from error
-
-    def decode(self, payload: bytes) -> Frame | None:
-        """The message in a payload, or None for an unknown type or a wrong length."""
-        message = BY_ID.get(payload[0]) if payload else None
-        if message is None or len(payload) != self._structs[message.name].size:
-            return None
-        _, session, sequence, t_us, *flat = self._structs[message.name].unpack(payload)
-        values: dict[str, Any] = {}
-        at = 0
-        for field in message.fields:
-            count = self.count(field)
-            if field.type == "text":
-                values[field.name] = flat[at].rstrip(b"\0").decode("ascii", "replace")
-                at += 1
-            elif field.type == "hash":
-                values[field.name] = flat[at].hex()
-                at += 1
-            elif field.is_array or not isinstance(field.length, int):
-                values[field.name] = tuple(flat[at : at + count])
-                at += count
-            else:
-                values[field.name] = flat[at]
-                at += 1
-        return Frame(message.name, session, sequence, t_us, values)

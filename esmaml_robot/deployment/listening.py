@@ -6,10 +6,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ..bridge.codec import Frame
 from ..bridge.controller import RobotController, to_telemetry
 from ..bridge.episode import EpisodeRecord, Recorder
 from ..bridge.link import RETRY_SECONDS
-from ..bridge.messages import Flag, Frame, Progress, Reason
+from ..bridge.messages import Flag, Progress, Reason
 from ..errors import LinkError, LinkTimeout, SafetyStop
 
 #: Beyond a control period and the robot's own release time: a robot may be carried to its start between episodes.

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from esmaml_robot.bridge.codec import Codec
 from esmaml_robot.bridge.framing import FrameDecoder, encode_frame
-from esmaml_robot.bridge.messages import SCHEMA_HASH, Codec, Result, State
+from esmaml_robot.bridge.messages import SCHEMA_HASH, Result, State
 from esmaml_robot.policy import Normaliser, Policy, PolicySpec
 from esmaml_robot.robot_spec import load_robot
 from firmware_export.build import RUNTIME, WARNINGS

@@ -2,8 +2,9 @@
 
 import pytest
 
+from esmaml_robot.bridge.codec import Codec
 from esmaml_robot.bridge.framing import FrameDecoder
-from esmaml_robot.bridge.messages import CODES, MESSAGES, Codec
+from esmaml_robot.bridge.messages import CODES, MESSAGES
 from esmaml_robot.errors import ExportError
 from firmware_export.protocol_docs import DOCUMENT, EXAMPLE, PARTS, render_document
 

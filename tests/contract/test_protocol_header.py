@@ -9,7 +9,8 @@ import pytest
 
 from esmaml_robot import directions
 from esmaml_robot.bridge import messages
-from esmaml_robot.bridge.messages import HEADER, MESSAGES, Codec
+from esmaml_robot.bridge.codec import Codec
+from esmaml_robot.bridge.messages import HEADER, MESSAGES
 from esmaml_robot.robot_spec import load_robot
 from firmware_export.build import WARNINGS
 from firmware_export.protocol_header import RUNTIME, render_directions_table, render_protocol

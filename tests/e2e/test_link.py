@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 
 from esmaml_robot.adaptation.base import Proposals, materialise
+from esmaml_robot.bridge.codec import Codec
 from esmaml_robot.bridge.controller import RobotController
 from esmaml_robot.bridge.framing import encode_frame
-from esmaml_robot.bridge.messages import Codec, Fault, Flag, Reason, State
+from esmaml_robot.bridge.messages import Fault, Flag, Reason, State
 from esmaml_robot.errors import (
     ConfigError,
     LinkError,

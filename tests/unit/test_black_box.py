@@ -7,9 +7,9 @@ import math
 import pytest
 
 from esmaml_robot.bridge.black_box import REMEMBERED, BlackBox, read_black_box
+from esmaml_robot.bridge.codec import Codec
 from esmaml_robot.bridge.framing import DELIMITER, encode_frame
 from esmaml_robot.bridge.link import Link
-from esmaml_robot.bridge.messages import Codec
 from esmaml_robot.errors import ConfigError, LinkLost, OperatorStop
 from esmaml_robot.robot_spec import load_robot
 

@@ -98,6 +98,18 @@ def test_one_slow_round_trip_is_dropped_and_changes_nothing():
     assert clock.host_time(far.stamp(at), at) == before
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_questions_in_a_burst_leave_room_for_samples_that_tell_of_the_rate(seed):
+    far, clock = Controller(seed, 1 + 200e-6), ControllerClock()
+    for _ in range(20_000):
+        far.ask(clock)
+    assert far.now > 1.5e6
+    error, bound = far.error_and_bound(clock, far.now)
+    assert error <= bound < 200
+    assert abs(clock.rate_ppm - 200) <= clock.rate_bound_ppm < 500, "without room it stays at 10,000"
+    assert clock.taken < far.now / 10_000
+
+
 def test_a_controller_that_started_anew_is_noticed_without_being_told():
     far, clock = Controller(4), ControllerClock()
     for _ in range(10):

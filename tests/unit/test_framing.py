@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from esmaml_robot.bridge.codec import Codec
 from esmaml_robot.bridge.framing import FrameDecoder, crc16, encode_frame
-from esmaml_robot.bridge.messages import MAX_PAYLOAD, Codec
+from esmaml_robot.bridge.messages import MAX_PAYLOAD
 from esmaml_robot.errors import LinkError
 
 CODEC = Codec(3, 2)

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from esmaml_robot.bridge import messages
-from esmaml_robot.bridge.messages import BY_NAME, MESSAGES, Codec, Field
+from esmaml_robot.bridge.codec import Codec
+from esmaml_robot.bridge.messages import BY_NAME, MESSAGES, Field
 from esmaml_robot.errors import LinkError
 
 CODEC = Codec(3, 2)
