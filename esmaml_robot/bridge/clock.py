@@ -95,6 +95,8 @@ class ControllerClock:
             self._begin_anew()  # an answer that took longer than the whole way: its time is not ours
             return
         middle = (sent_us + come_us) / 2
+        if self._samples and half >= (newest := self._samples[-1]).half_us and middle - newest.host_us < _SOON_US:
+            return
         offset = self._unwrap(answered_us, middle) - held / 2 - middle
         new = _Sample(middle, offset, half)
         if self._anchor is not None:
@@ -103,8 +105,6 @@ class ControllerClock:
                 self._begin_anew()
             elif half > bound:
                 self.outliers += 1
-                return
-            elif self._samples and half >= (newest := self._samples[-1]).half_us and middle - newest.host_us < _SOON_US:
                 return
         self._samples.append(new)
         self.taken += 1

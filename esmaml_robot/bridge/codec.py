@@ -5,15 +5,14 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..errors import LinkError
 from ..robot_spec import RobotSpec
 from .messages import BY_NAME, FORMATS, HEADER, MAX_PAYLOAD, MESSAGES, Field, Message
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(NamedTuple):
     """A decoded message. Arrays are tuples, texts are str, hashes are 16 hex digits."""
 
     name: str

@@ -24,7 +24,7 @@ from .black_box import BlackBox
 from .clock import ControllerClock
 from .codec import Codec, Frame
 from .framing import DELIMITER, FrameDecoder, encode_frame
-from .messages import BY_NAME, PROTOCOL_VERSION, SCHEMA_HASH, Result, State
+from .messages import MESSAGES, PROTOCOL_VERSION, SCHEMA_HASH, Result, State
 from .refusals import FROZEN, refusal
 from .transport import Transport
 
@@ -40,6 +40,7 @@ _DRAIN_SECONDS = 5.0
 #: Questions for the clock: so many at the start, then one so often while a session waits for something else.
 CLOCK_QUESTIONS = 8
 CLOCK_SECONDS = 0.983
+_TO_CONTROLLER = frozenset(m.name for m in MESSAGES if m.direction == "to_controller")
 
 
 @dataclass(frozen=True)
@@ -201,7 +202,7 @@ class Link:
                 self._decoder.bad += 1
                 continue
             self._frames.append(decoded)
-            self._echoed |= BY_NAME[decoded.name].direction == "to_controller"
+            self._echoed |= decoded.name in _TO_CONTROLLER
             if decoded.name == "status_reply" and decoded.session == self.session:
                 self._tell_clock(decoded)
 
