@@ -174,7 +174,7 @@ class BoardProcess:
 
     def _outlive_the_controller(self) -> None:
         servos = self._servos
-        if servos is None:
+        if servos is None or self._socket.fileno() < 0:
             return
         for _ in range(servos.watchdog_periods):
             if not servos.torque_on:
@@ -195,7 +195,9 @@ class BoardProcess:
         return [self._socket.fileno(), *([self._bus_socket.fileno()] if self._bus_socket is not None else [])]
 
     def _serve_ready(self, ready: Sequence[int]) -> bool:
-        """Answer what has come over the sockets among `ready`; False once the firmware has closed its end."""
+        """Answer what has come over the sockets among `ready`; False once the firmware, or `close`, has closed an end."""
+        if self._socket.fileno() < 0:  # closed by another thread: what is ready now is nobody's
+            return False
         if self._bus_socket is not None and self._bus_socket.fileno() in ready and not self._serve_bus():
             return False
         return self._socket.fileno() not in ready or self._serve_one()

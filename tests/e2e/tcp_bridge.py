@@ -31,7 +31,7 @@ class TcpBridge:
         self._server = socket.create_server(("127.0.0.1", 0))
         self._client: socket.socket | None = None
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._serve)
+        self._thread = threading.Thread(target=self._serve, daemon=True)
 
     @property
     def url(self) -> str:

@@ -162,7 +162,7 @@ def test_servos_stop_by_themselves_when_the_controller_dies(firmware, spec, tmp_
     log = tmp_path / "plant.log"
     plant = make_plant(spec, 1, None)
     with BoardProcess(firmware.command, spec, plant, log=log, bus=firmware.bus) as board:
-        served = threading.Thread(target=board.serve)
+        served = threading.Thread(target=board.serve, daemon=True)
         served.start()
         with RobotController.open(board.port, spec, LAYOUT) as controller:
             controller.connect()
@@ -182,6 +182,16 @@ def test_servos_stop_by_themselves_when_the_controller_dies(firmware, spec, tmp_
     # the robot's release time in units of 20 ms, and the control periods at both ends of it
     silence = alone[0] - rows[last_goal]["time_us"]
     assert abs(silence - 1000 * spec.watchdog.release_ms) < 2 * 33_400
+
+
+def test_a_board_that_is_closed_by_another_thread_is_served_no_more(firmware, spec):
+    with BoardProcess(firmware.command, spec, make_plant(spec, 1, None), bus=firmware.bus) as board:
+        served = threading.Thread(target=board.serve, daemon=True)
+        served.start()
+        with RobotController.open(board.port, spec, LAYOUT) as controller:
+            controller.connect()
+    served.join(10.0)
+    assert not served.is_alive()
 
 
 def test_a_servo_fault_without_a_bus_and_a_bus_without_its_description_are_refused(firmware, tmp_path):
