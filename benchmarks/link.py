@@ -6,19 +6,24 @@
 
 The question is STATUS, the answer STATUS_REPLY: framed, checked, decoded, stamped, and remembered by the black box. The
 echo is C that sends as many bytes back as the answer has, and nothing is done with them. Both are asked in turns, so
-that they meet the same weather; a ratio is of the same percentile. The second table asks the host board and the echo
-once in each millisecond: late are answers that took longer than a millisecond, lost those that did not come within a
-second, and overslept the milliseconds that this program itself did not begin in time.
+that they meet the same weather; a ratio is of the same percentile. This program is held to one core, and what answers
+it to another, as robot and computer are two machines; --share-a-core puts both on one. The second table, without such
+bounds, asks the host board and the echo once in each millisecond: late are answers that took longer than a millisecond,
+lost those that did not come within a second, and overslept the milliseconds that this program itself did not begin in
+time.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
+import os
 import re
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -170,25 +175,47 @@ def each_millisecond(controller: RobotController, echo: Echo, seconds: float) ->
     return result
 
 
-def measure(boards: list[str], count: int, seconds: float) -> dict[str, Any]:
+@contextlib.contextmanager
+def answering_on(core: int, ours: int) -> Iterator[None]:
+    """In the block this process begins others on `core`; behind it, it runs on its own. Children inherit cores."""
+    os.sched_setaffinity(0, {core})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, {ours})
+
+
+@contextlib.contextmanager
+def both_ends(
+    firmware: Sequence[str], folder: Path, begun: contextlib.AbstractContextManager[None]
+) -> Iterator[tuple[RobotController, Echo]]:
+    """A session with a virtual robot, and an echo; their processes are begun within `begun`."""
+    with contextlib.ExitStack() as stack:
+        with begun:
+            echo = stack.enter_context(contextlib.closing(Echo(folder)))
+            robot = stack.enter_context(VirtualRobot("rover_uno", firmware, seed=2))
+        controller = stack.enter_context(RobotController.open(robot.port, SPEC, LAYOUT))
+        controller.connect()
+        yield controller, echo
+
+
+def measure(boards: list[str], count: int, seconds: float, share_a_core: bool = False) -> dict[str, Any]:
     policy = Policy(LAYOUT, initial_theta(LAYOUT, "rest", 8.0, 0), Normaliser.identity(2))
-    results: dict[str, Any] = {"round_trips": {}}
+    cores = sorted(os.sched_getaffinity(0))
+    theirs, ours = cores[0], cores[0 if share_a_core else -1]
+    results: dict[str, Any] = {"cores": len({theirs, ours}), "round_trips": {}}
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         write_policy_c(policy, SPEC, folder)
         write_robot_c(SPEC, folder)
-        echo = Echo(folder)
         for name in boards:
-            firmware = build_firmware(name, SPEC, folder, folder / name)
-            with (
-                VirtualRobot("rover_uno", firmware.command, seed=2) as robot,
-                RobotController.open(robot.port, SPEC, LAYOUT) as controller,
-            ):
-                controller.connect()
+            firmware = build_firmware(name, SPEC, folder, folder / name).command
+            with both_ends(firmware, folder, answering_on(theirs, ours)) as (controller, echo):
                 results["round_trips"][name] = in_turns(controller, echo, count)
-                if name == "host" and seconds:
+            os.sched_setaffinity(0, cores)
+            if name == "host" and seconds:
+                with both_ends(firmware, folder, contextlib.nullcontext()) as (controller, echo):
                     results["each_millisecond"] = each_millisecond(controller, echo, seconds)
-        echo.close()
     return results
 
 
@@ -202,11 +229,11 @@ def tables(results: dict[str, Any]) -> str:
         "| board | round trip p50 / p99 / p99.9, µs | the echo's | ratio | asked | lost |",
         "|---|---|---|---|---|---|",
     ]
-    for name, r in results["round_trips"].items():
-        lines.append(
-            f"| {name} | {three(r['board_us'], '.0f')} | {three(r['echo_us'], '.0f')} | {three(r['ratio'], '.1f')} | "
-            f"{r['asked']:,} | {r['lost']} |"
-        )
+    lines += [
+        f"| {name} | {three(r['board_us'], '.0f')} | {three(r['echo_us'], '.0f')} | {three(r['ratio'], '.1f')} | "
+        f"{r['asked']:,} | {r['lost']} |"
+        for name, r in results["round_trips"].items()
+    ]
     if (paced := results.get("each_millisecond")) is not None:
         lines += [
             "",
@@ -234,10 +261,11 @@ def main() -> int:
     parser.add_argument("--boards", nargs="+", default=list(BOARDS), choices=BOARDS)
     parser.add_argument("--round-trips", type=int, default=10_000, help="of each board, and as many of the echo")
     parser.add_argument("--seconds", type=float, default=60.0, help="of a question a millisecond; 0: not at all")
+    parser.add_argument("--share-a-core", action="store_true", help="this program and what answers it, on one core")
     parser.add_argument("--json", type=Path, default=None)
     parser.add_argument("--publish", action="store_true", help="into docs/results and docs/link.md")
     options = parser.parse_args()
-    results = measure(options.boards, options.round_trips, options.seconds)
+    results = measure(options.boards, options.round_trips, options.seconds, options.share_a_core)
     print(tables(results))
     if options.json is not None:
         options.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")

@@ -15,7 +15,7 @@
 /* A control period that begins within this time goes first: an ATmega at 16 MHz takes 1.6 ms to write the longest. */
 #define ANSWER_US 2000u
 
-static APART void send_status(struct firmware *firmware, uint32_t asked_us, uint32_t received_us)
+static APART void send_status(struct firmware *firmware, const struct question *question)
 {
     uint8_t payload[LENGTH_STATUS_REPLY];
     struct msg_status_reply reply;
@@ -33,8 +33,8 @@ static APART void send_status(struct firmware *firmware, uint32_t asked_us, uint
     reply.crc32 = firmware->params.base_crc;
     reply.longest_tick_us = firmware->longest_tick_us;
     hal_stack(&reply.stack_bytes, &reply.stack_left);
-    reply.asked_us = asked_us;
-    reply.received_us = received_us;
+    reply.asked_us = question->asked_us;
+    reply.received_us = question->received_us;
     firmware_send(firmware, payload,
                   msg_status_reply_put(firmware_header(firmware, payload, MSG_STATUS_REPLY, firmware->session), &reply));
 }
@@ -67,67 +67,58 @@ static APART void send_parameters(struct firmware *firmware, const uint8_t *fiel
         msg_params_values_put(firmware_header(firmware, payload, MSG_PARAMS_VALUES, firmware->session), &reply));
 }
 
-static void answer(struct firmware *firmware, const struct question *question)
+/* Whether a control period is so near, or so overdue, that writing an answer would delay it. */
+static int period_near(const struct firmware *firmware)
 {
-    switch (question->type) {
+    const uint32_t since_us = hal_now_us() - firmware->first_tick_us + ANSWER_US;
+
+    return (firmware->state == STATE_RUN || firmware->state == STATE_HOLD) && firmware->episode.begun &&
+           since_us - ((uint32_t)firmware->episode.tick + 1u) * (uint32_t)ROBOT_CONTROL_PERIOD_US <
+               (uint32_t)0x80000000UL;
+}
+
+void answers_owed(struct firmware *firmware)
+{
+    const struct question *const owed = &firmware->owed;
+    const uint8_t type = owed->type;
+
+    /* a period has gone by: now, even where the next one is as near again, for it always may be */
+    if (type == 0 || (owed->tick == firmware->episode.tick && period_near(firmware))) {
+        return;
+    }
+    firmware->owed.type = 0;
+    switch (type) {
     case MSG_STATUS:
-        send_status(firmware, question->asked_us, question->received_us);
+        send_status(firmware, owed);
         break;
     case MSG_READ:
         send_readings(firmware);
         break;
     case MSG_PARAMS_READ:
-        send_parameters(firmware, question->fields);
+        send_parameters(firmware, owed->fields);
         break;
-    case MSG_PROGRESS:
+    default:
         alone_report(firmware);
-        break;
-    default: /* none */
         break;
     }
 }
 
-/* Whether a control period is so near, or so overdue, that writing an answer would delay it. */
-static int period_near(const struct firmware *firmware)
-{
-    const uint32_t due_us =
-        firmware->first_tick_us + ((uint32_t)firmware->episode.tick + 1u) * (uint32_t)ROBOT_CONTROL_PERIOD_US;
-
-    return (firmware->state == STATE_RUN || firmware->state == STATE_HOLD) && firmware->episode.begun &&
-           hal_now_us() - (due_us - ANSWER_US) < (uint32_t)0x80000000UL;
-}
-
 int answers_question(struct firmware *firmware, const struct protocol_header *header, const uint8_t *fields)
 {
-    struct question question;
+    struct question *const owed = &firmware->owed;
 
     if (header->type != MSG_STATUS && header->type != MSG_READ && header->type != MSG_PARAMS_READ &&
         header->type != MSG_PROGRESS) {
         return 0;
     }
-    question.type = header->type;
-    question.asked_us = header->t_us;
-    question.received_us = firmware->heard_us;
-    question.tick = firmware->episode.tick;
-    memset(question.fields, 0, sizeof question.fields);
+    /* instead of one that still waits: its host asks again if it still wants to know */
+    owed->type = header->type;
+    owed->tick = firmware->episode.tick;
+    owed->asked_us = header->t_us;
+    owed->received_us = firmware->heard_us;
     if (header->type == MSG_PARAMS_READ) {
-        memcpy(question.fields, fields, sizeof question.fields);
+        memcpy(owed->fields, fields, sizeof owed->fields);
     }
-    if (period_near(firmware)) {
-        firmware->owed = question; /* instead of an older one, which its host will ask again if it still wants to know */
-    } else {
-        answer(firmware, &question);
-    }
+    answers_owed(firmware);
     return 1;
-}
-
-void answers_owed(struct firmware *firmware)
-{
-    const struct question question = firmware->owed;
-
-    /* a period has gone by: now, even where the next one is as near again, for it always may be */
-    if (question.type != 0 && (question.tick != firmware->episode.tick || !period_near(firmware))) {
-        firmware->owed.type = 0;
-        answer(firmware, &question);
-    }
 }

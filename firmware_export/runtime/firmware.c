@@ -170,6 +170,7 @@ void firmware_poll(struct firmware *firmware)
     uint8_t data[POLL_CHUNK];
     unsigned chunk;
 
+    answers_owed(firmware);
     for (chunk = 0; chunk < POLL_CHUNKS; chunk++) {
         const size_t count = hal_uart_read(data, sizeof data);
         size_t i;
@@ -184,7 +185,6 @@ void firmware_poll(struct firmware *firmware)
         }
     }
     watch(firmware);
-    answers_owed(firmware);
     alone_go_on(firmware);
 }
 

@@ -195,7 +195,7 @@ class BoardProcess:
         return [self._socket.fileno(), *([self._bus_socket.fileno()] if self._bus_socket is not None else [])]
 
     def _serve_ready(self, ready: Sequence[int]) -> bool:
-        """Answer what has come over the sockets among `ready`; False once the firmware, or `close`, has closed an end."""
+        """Answer what has come over the sockets among `ready`; False once firmware or `close` closed an end."""
         if self._socket.fileno() < 0:  # closed by another thread: what is ready now is nobody's
             return False
         if self._bus_socket is not None and self._bus_socket.fileno() in ready and not self._serve_bus():
