@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from .quadruped import QuadrupedBody
 from .quadruped_gait import LEGS, SIDES, Point, Stride, Trot
@@ -27,6 +28,11 @@ def read_command(command: Sequence[float]) -> Stride:
     x, y, turn, height = command[:4]
     feet = [(0.0, side * out, -height - down) for side, out, down in zip(SIDES, command[4:8], command[8:], strict=True)]
     return Stride(x, y, turn, feet)
+
+
+def read_stride(command: Sequence[float]) -> Stride:
+    """The first three of COMMANDS alone: the feet stay where they belong."""
+    return Stride(command[0], command[1], command[2], [(0.0, 0.0, 0.0)] * len(LEGS))
 
 
 def joint_angles(feet: Sequence[Point]) -> list[float]:
@@ -68,3 +74,6 @@ A1 = QuadrupedBody(
     free_speed=21.0,
     servo_rate=48.0,
 )
+
+#: The same, told which way to go and nothing else.
+A1_STRIDES = replace(A1, commands=COMMANDS[:3], read_command=read_stride)

@@ -39,7 +39,7 @@ from ..family import FamilyOptions, RobotFamily
 from ..laws import Choice, Cycle, Law, Uniform
 from ..plant import BatchedPlant
 from ..robots.quadruped import QuadrupedBody, QuadrupedPlant
-from ..robots.quadruped_a1 import A1
+from ..robots.quadruped_a1 import A1, A1_STRIDES
 from ..robots.quadruped_minitaur import MINITAUR
 from ..world import PhysicsSettings
 
@@ -123,6 +123,7 @@ class QuadrupedDirection(_Quadruped):
 
     name = "quadruped_direction"
     robot = "a1_odometry"
+    body = A1_STRIDES
     laws = (
         Cycle("heading", (0.0, 1.0, 2.0, 3.0, float(TURN)), "1", "forward, backward, left, right, turn"),
         Uniform("friction", 0.6, 1.2, "1", "coefficient between feet and floor"),

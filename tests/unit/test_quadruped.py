@@ -13,7 +13,7 @@ from esmaml_robot.policy import Normaliser, PolicySpec
 from esmaml_robot.robot_spec import load_robot
 from sim.robots import quadruped_a1, quadruped_minitaur
 from sim.robots.quadruped import FULL_BATTERY_V, SENSORS, QuadrupedPlant
-from sim.robots.quadruped_a1 import A1
+from sim.robots.quadruped_a1 import A1, A1_STRIDES
 from sim.robots.quadruped_gait import LEGS, Stride, Trot
 from sim.robots.quadruped_minitaur import MINITAUR
 from sim.robots.quadruped_model import EMPTY_KG, PAYLOAD_LINK, place_payload
@@ -24,7 +24,7 @@ from sim.world import bullet
 F = np.float32
 PLAIN = Normaliser.identity(5)
 REST = ((0.0, 0.0, 0.0),) * 4
-BODIES = {"a1": A1, "minitaur": MINITAUR}
+BODIES = {"a1": A1, "a1_odometry": A1_STRIDES, "minitaur": MINITAUR}
 
 
 @pytest.fixture(scope="module")
@@ -374,6 +374,17 @@ def test_outside_is_beyond_training(families, name):
     assert 0.0 <= min(p["latency_s"] for p in inside) < max(p["latency_s"] for p in inside) <= 0.04
 
 
+def test_a_body_told_strides_alone_walks_as_one_whose_feet_stay_where_they_are(families):
+    stride = {"stride_x": 0.1, "stride_y": -0.05, "turn": 0.2}
+    told = families["quadruped_direction"].plant
+    assert [a.name for a in told.spec.actuators] == list(stride)
+    plants = told, families["quadruped_dynamics"].plant
+    ours, whole = (walk(plant, 60, {"heading": 0.0}, **stride) for plant in plants)
+    assert ours["forward"][-20:].mean() > 0.3
+    for name in SENSORS[:-1]:
+        assert ours[name].tolist() == whole[name].tolist(), name
+
+
 def test_headings_come_in_turn_and_no_two_splits_share_a_task(families):
     family = families["quadruped_direction"]
     seen = {}
@@ -400,7 +411,7 @@ def test_drift_costs_half_whichever_side():
 
 @pytest.mark.parametrize("name", BODIES)
 def test_a_robot_of_other_commands_is_refused(name, families):
-    other = load_robot("minitaur" if name == "a1" else "a1")
+    other = load_robot("minitaur" if name.startswith("a1") else "a1")
     physics = families["quadruped_dynamics"].options.physics
     with pytest.raises(ConfigError, match="the simulated body has actuators stride_x"):
         QuadrupedPlant(other, physics, BODIES[name], lambda task, forward, lateral, turn: 0.0)
