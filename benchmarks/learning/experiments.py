@@ -122,7 +122,13 @@ EXPERIMENTS: dict[str, Experiment] = {
             grid=(0.02, 0.05, 0.1, 0.2),
         ),
         Experiment(
-            "quadruped_direction", "m/s", [Table(10)], tasks=50, validation_tasks=25, grid=(0.05, 0.1, 0.2, 0.4)
+            "quadruped_direction",
+            "m/s",
+            [Table(10)],
+            tasks=50,
+            validation_tasks=25,
+            settings=("episodes=30000",),
+            grid=(0.05, 0.1, 0.2, 0.4),
         ),
         Experiment("combo", "1", [Table(20)], tasks=256, validation_tasks=64, settings=("episodes=200000",)),
         Experiment("sinusoid", "-squared error", [Table(20)], tasks=256, validation_tasks=128),

@@ -124,6 +124,14 @@ class QuadrupedDirection(_Quadruped):
     name = "quadruped_direction"
     robot = "a1_odometry"
     body = A1_STRIDES
+    preset: ClassVar[Mapping[str, Any]] = {
+        "policy": {"hidden": [8]},
+        "initial": "rest",
+        "initial_gain": 3.0,
+        "operator": {"name": "hill_climb", "queries": 10, "sigma": 0.2},
+        "meta": {"pairs": 16, "sigma": 0.1, "learning_rate": 0.03},
+        "episodes": 100_000,
+    }
     laws = (
         Cycle("heading", (0.0, 1.0, 2.0, 3.0, float(TURN)), "1", "forward, backward, left, right, turn"),
         Uniform("friction", 0.6, 1.2, "1", "coefficient between feet and floor"),
