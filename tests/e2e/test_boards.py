@@ -202,32 +202,52 @@ def test_a_pulled_cable_releases_the_motors_in_time(built, board, tmp_path):
     assert steps[-1]["time_us"] - with_torque[0] <= 20 * period_us + release_us + period_us
 
 
-def test_a_main_loop_that_hangs_is_reset_and_the_motors_are_off(tmp_path):
-    write_policy_c(Policy(LAYOUT, THETA, Normaliser.identity(LAYOUT.inputs)), SPEC, tmp_path)
-    write_robot_c(SPEC, tmp_path)
-    text = (tmp_path / "policy.c").read_text()
+def hanging(board, folder):
+    """Firmware whose policy does not return from its 21st call of an episode."""
+    write_policy_c(Policy(LAYOUT, THETA, Normaliser.identity(LAYOUT.inputs)), SPEC, folder)
+    write_robot_c(SPEC, folder)
+    text = (folder / "policy.c").read_text()
     head = "const float *observation, float *action)\n{\n"
     assert text.count(head) == 1
-    # the 21st call never returns; the self test makes 16 at each start
+    # the self test makes 16 calls at each start
     hang = "    static int calls;\n    while (calls >= 36) { }\n    calls++;\n    {\n"
     body, _, rest = text.partition(head)
     end = rest.index("\n}\n") + 1
-    (tmp_path / "policy.c").write_text(body + head + hang + rest[:end] + "    }\n" + rest[end:])
-    firmware = build_firmware("atmega328p", SPEC, tmp_path, tmp_path / "out")
-    log = tmp_path / "plant.log"
+    (folder / "policy.c").write_text(body + head + hang + rest[:end] + "    }\n" + rest[end:])
+    return build_firmware(board, SPEC, folder, folder / "out")
+
+
+def steps_until_lost(firmware, log):
+    """Seconds until the host knew of the restart, and what the world was asked for until then and a little longer."""
     with (
         VirtualRobot("rover_uno", firmware.command, seed=0, log=log) as robot,
         RobotController.open(robot.port, SPEC, LAYOUT) as controller,
     ):
         controller.connect()
         controller.arm()
+        begun = time.monotonic()
         with pytest.raises(LinkLost, match="restarted"):
             controller.run_episode(1, 50, 0, 0.0)
-    steps = [r for r in map(json.loads, log.read_text().splitlines()) if r["kind"] == "S"]
+        seconds = time.monotonic() - begun
+    return seconds, [json.loads(line) for line in log.read_text().splitlines()]
+
+
+def test_a_main_loop_that_hangs_is_reset_and_the_motors_are_off(tmp_path):
+    _, records = steps_until_lost(hanging("atmega328p", tmp_path), tmp_path / "plant.log")
+    steps = [r for r in records if r["kind"] == "S"]
     moving = [r["time_us"] for r in steps if r["torque_on"]]
     off = next(r["time_us"] for r in steps if not r["torque_on"] and r["time_us"] > moving[-1])
     # the period under way, the watchdog timer's 0.5 s (its oscillator is 10 % off at the most), a start
     assert off - moving[-1] < 100_000 + 550_000 + 250_000
+
+
+def test_a_main_loop_that_hangs_is_reset_on_the_cortex_m4_too(tmp_path):
+    seconds, records = steps_until_lost(hanging("mps2_an386", tmp_path), tmp_path / "plant.log")
+    moving = [i for i, r in enumerate(records) if r["torque_on"]]
+    assert len(moving) >= 19
+    # its clock begins anew: the reset that a start asks the world for is what came next, and nothing moves after it
+    assert [r["kind"] for r in records[moving[-1] + 1 :]][:1] == ["R"]
+    assert seconds > 1.9, "not by the watchdog timer"
 
 
 def test_the_chip_has_room_to_spare(built):

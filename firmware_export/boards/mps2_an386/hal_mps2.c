@@ -19,6 +19,9 @@
 #define STORE_SIZE 65536u
 #define SETTLE_MS 20u            /* an answer on its way comes within a tenth of that */
 #define WORLD_LIMIT_US 10000000u /* a world that does not answer for so long is gone */
+/* A main loop that hangs ends in a reset, and a reset in released actuators. The emulator's clock goes on while this
+ * machine has no time for it: with less, a busy computer would look like a main loop that hangs. */
+#define WATCHDOG_MS 2000u
 #define SEND_TRIES 100000u      /* a byte leaves within some hundred turns, or the line is broken */
 
 struct ring {
@@ -111,8 +114,22 @@ int uart_write(unsigned uart, const uint8_t *data, size_t length)
     return wait_for_room(uart);
 }
 
+static void feed_watchdog(void)
+{
+    WATCHDOG_LOAD = CLOCK_HZ / 1000u * WATCHDOG_MS;
+}
+
+static void start_watchdog(void)
+{
+    WATCHDOG_LOCK = WATCHDOG_UNLOCK;
+    feed_watchdog();
+    WATCHDOG_CONTROL = WATCHDOG_ENABLE;
+}
+
+/* Whoever sleeps has a limit of its own to it, up to ten seconds where the world is slow: that is not hanging. */
 void uart_doze(unsigned uart)
 {
+    feed_watchdog();
     __asm volatile("cpsid i" ::: "memory");
     if (rings[uart].in == rings[uart].out) {
         __asm volatile("wfi" ::: "memory");
@@ -227,6 +244,7 @@ int main(void)
 {
     unsigned uart;
 
+    start_watchdog();
     SYST_RVR = CLOCK_HZ / 1000u - 1u;
     SYST_CVR = 0;
     SYST_CSR = SYST_CSR_RUN;
@@ -243,6 +261,7 @@ int main(void)
     world_start(kept.paced == 1u);
     lockstep_start("mps2_an386", (uint32_t)FIRMWARE_ID, kept.boots + kept.resets, kept.paced == 1u);
     for (;;) {
+        feed_watchdog();
         (void)lockstep_turn();
         world_rest();
     }

@@ -1,5 +1,5 @@
 /* mps2.h - the registers that are used, from Arm's Cortex-M4 Devices Generic User Guide (DUI 0553), the Cortex-M System
- * Design Kit (DDI 0479: the UART) and Application Note AN386 (where things are). */
+ * Design Kit (DDI 0479: UART and watchdog) and Application Note AN386 (where things are). */
 #ifndef MPS2_H
 #define MPS2_H
 
@@ -37,6 +37,14 @@
 #define UART0_RX_IRQ 0u
 #define UART1_RX_IRQ 2u
 #define UART2_RX_IRQ 4u
+
+/* The first time that it has counted down it raises an NMI, the second time it resets the chip. */
+#define WATCHDOG 0x40008000u
+#define WATCHDOG_LOAD REGISTER(WATCHDOG + 0x00u) /* a write begins to count anew */
+#define WATCHDOG_CONTROL REGISTER(WATCHDOG + 0x08u)
+#define WATCHDOG_LOCK REGISTER(WATCHDOG + 0xC00u)
+#define WATCHDOG_ENABLE 3u /* the NMI, and the reset */
+#define WATCHDOG_UNLOCK 0x1ACCE551u
 
 #define STACK_PAINT 0xC5C5C5C5u /* what no stack is likely to leave behind; start.c puts it there */
 

@@ -8,7 +8,8 @@ extern uint32_t stack_top[], data_source[], data_start[], data_end[], bss_start[
 int main(void);
 void reset(void);
 
-/* A fault leaves nothing to trust: start again, with the motors off, and under another boot id. */
+/* A fault leaves nothing to trust, nor does the watchdog's NMI: start again, with the motors off, and under another boot
+ * id. */
 static void restart(void)
 {
     AIRCR = AIRCR_KEY | AIRCR_SYSRESETREQ;
