@@ -37,6 +37,11 @@ _HARDWARE = {0x01: "input voltage", 0x04: "overheating", 0x08: "motor encoder", 
 _WHOLE_BUS = 254
 
 
+def fault_name(code: int) -> str:
+    """A fault code as the messages name it, or its number where this version knows none."""
+    return Fault(code).name if code in set(Fault) else str(code)
+
+
 def fault_text(code: int, detail: int) -> str:
     """A fault code and what it is about, as advice."""
     if code not in set(Fault):

@@ -9,9 +9,9 @@ import numpy as np
 import typer
 
 from ..bridge.link import ControllerInfo, Link, controller_info
-from ..bridge.messages import Fault, State
+from ..bridge.messages import State
 from ..bridge.parameters import keep_parameters, read_parameters
-from ..bridge.refusals import FROZEN, fault_text
+from ..bridge.refusals import FROZEN, fault_name, fault_text
 from ..bridge.transport import available_ports
 from ..errors import ConfigError
 from .common import err, guarded, out, print_json
@@ -78,7 +78,7 @@ def status(link: Link, as_json: AsJson = False) -> None:
     link.connect()
     values = link.query("status", "status_reply")
     values["state"], fault = State(values["state"]).name, values["fault"]
-    values["fault"] = Fault(fault).name if fault in set(Fault) else str(fault)
+    values["fault"] = fault_name(fault)
     values["crc32"] = f"{values['crc32']:08x}"
     del values["asked_us"], values["received_us"]  # of the question, not of the controller
     show(f"controller at {link.port}", values, as_json)

@@ -9,12 +9,14 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 from rich.live import Live
+from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 
 from ..bridge.clock import ControllerClock
 from ..bridge.link import Link
-from ..bridge.messages import State
+from ..bridge.messages import Fault, State
+from ..bridge.refusals import fault_name, fault_text
 from ..errors import LinkTimeout
 from ..robot_spec import RobotSpec, load_robot
 from ..signals import Signals
@@ -36,6 +38,23 @@ def _clock(clock: ControllerClock, now_us: int) -> str:
     )
 
 
+def _timing(spec: RobotSpec, status: dict[str, Any]) -> str:
+    """How much of a control period the controller needs, and how often that was too much."""
+    period_us = 1e6 / spec.control_rate_hz
+    longest = status["longest_tick_us"]
+    needs = f"{longest / 1e3:.3g} ms ({100 * longest / period_us:.1f} %)" if longest else "not known yet"
+    late = f"overruns {status['overruns']}"
+    return f"control period {period_us / 1e3:g} ms, longest computation {needs}, {late}"
+
+
+def _last_fault(status: dict[str, Any]) -> str:
+    """The fault that is latched or was the last one, with what to do; nothing where there was none."""
+    code = status["fault"]
+    if code == Fault.NONE:
+        return ""
+    return f"\nlast fault {fault_name(code)}: {fault_text(code, status['fault_detail'])}"
+
+
 def _view(spec: RobotSpec, readings: dict[str, Any], status: dict[str, Any], trip_us: float, clock: str) -> Table:
     """One picture of `monitor`."""
     signals = Signals(spec)
@@ -52,8 +71,9 @@ def _view(spec: RobotSpec, readings: dict[str, Any], status: dict[str, Any], tri
         for part, count, value in zip(parts, counts, values.tolist(), strict=True):
             low, high = part.range
             table.add_row(kind, part.name, str(count), f"{value:.4g} {part.unit}", f"{low:g} .. {high:g}")
-    counters = ("overruns", "bad_frames", "stale", "watchdog_trips", "unsent", "reused")
-    table.caption = ", ".join(f"{name.replace('_', ' ')} {status[name]}" for name in counters) + f"\n{clock}"
+    counters = ("bad_frames", "stale", "watchdog_trips", "unsent", "reused")
+    counted = ", ".join(f"{name.replace('_', ' ')} {status[name]}" for name in counters)
+    table.caption = escape(f"{_timing(spec, status)}\n{counted}\n{clock}{_last_fault(status)}")
     return table
 
 
@@ -64,7 +84,7 @@ def monitor(
     seconds: Annotated[float, typer.Option(help="Stop after so long; 0: at Ctrl-C.", min=0.0)] = 0.0,
     as_json: AsJson = False,
 ) -> None:
-    """Sensors, actuators, state and counters, live, in any state: the place to look whether the wiring is right.
+    """Sensors, actuators, state and loop timing, live, in any state: the place to look whether the wiring is right.
 
     Example: esmaml robot monitor --port /dev/ttyACM0
     """
@@ -89,8 +109,10 @@ def monitor(
             kind: dict(zip(found, readings[kind], strict=True))
             for kind, found in zip(("sensors", "actuators"), names, strict=True)
         }
-        clock = link.clock.facts(link.now_us())
-        print_json({"robot": spec.name, "state": State(readings["state"]).name, **values, **clock})
+        timing = {"control_period_us": round(1e6 / spec.control_rate_hz, 3), "round_trip_us": round(trip_us, 1)}
+        timing |= {name: status[name] for name in ("longest_tick_us", "overruns")}
+        state = {"robot": spec.name, "state": State(readings["state"]).name, "fault": fault_name(status["fault"])}
+        print_json({**state, **values, **timing, **link.clock.facts(link.now_us())})
 
 
 @at_port

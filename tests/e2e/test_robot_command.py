@@ -82,8 +82,18 @@ def test_monitor_shows_what_the_pins_say(esmaml, plugged_in):
     start = {"x": round(1000 * task["start_x"]), "y": round(1000 * task["start_y"]), "beacon": 0}
     assert shown["sensors"] == start
     assert shown["actuators"] == {"vx": 0, "vy": 0}
+    assert (shown["control_period_us"], shown["overruns"], shown["fault"]) == (100_000.0, 0, "NONE")
+    assert shown["round_trip_us"] > 0
     seen = esmaml("robot", "monitor", "--port", port, "--seconds", "0.1").stderr
-    for word in ("rover_uno: IDLE", "beacon", "m^2", "-2.5 .. 2.5", "overruns 0", "clock: controller minus host"):
+    for word in (
+        "rover_uno: IDLE",
+        "beacon",
+        "m^2",
+        "-2.5 .. 2.5",
+        "control period 100 ms",
+        "overruns 0",
+        "clock: controller",
+    ):
         assert word in seen
 
 
