@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel
 
+from .errors import SimulationError
 from .moments import Moments
 from .policy import Normaliser, PolicySpec
 from .robot_spec import RobotSpec
@@ -44,6 +45,19 @@ class EpisodeBatch:
 
     def __len__(self) -> int:
         return len(self.returns)
+
+
+def require_finite(batch: EpisodeBatch, tasks: Sequence[Task], episode_seeds: U32) -> EpisodeBatch:
+    """The batch itself. Raises SimulationError where an episode is called valid and its return is not finite."""
+    bad = batch.valid & ~np.isfinite(batch.returns)
+    if bad.any():
+        row = int(np.flatnonzero(bad)[0])
+        raise SimulationError(
+            f"task family {tasks[row].family}: the return is {batch.returns[row]} after step {batch.steps[row]} of "
+            f"an episode with seed {episode_seeds[row]} in task {tasks[row].parameters}, and the episode is called "
+            "valid; look at the family's rewards."
+        )
+    return batch
 
 
 class Evaluator(Protocol):

@@ -18,7 +18,7 @@ from .adaptation.base import Adapted
 from .adaptation.es_gradient import ESGradient
 from .adaptation.side_by_side import Item, adapt_many
 from .checkpoint import RunConfig
-from .evaluation import EpisodeBatch, Task, TaskFamily
+from .evaluation import EpisodeBatch, Task, TaskFamily, require_finite
 from .moments import Moments
 from .policy import Normaliser
 
@@ -91,7 +91,8 @@ class ItemRunner:
         config, work = self._config, self._work
         observe = config.normalise and work.kind == "train"
         self._ran += len(rows)
-        return self.family.evaluate(config.policy, work.normaliser, rows, tasks, seeds, observe=observe)
+        batch = self.family.evaluate(config.policy, work.normaliser, rows, tasks, seeds, observe=observe)
+        return require_finite(batch, tasks, seeds)
 
     def _note(self, item: int, moments: Moments) -> None:
         self._seen[item] = self._seen[item].merge(moments)

@@ -20,7 +20,7 @@ from .adaptation.base import Adapted
 from .adaptation.side_by_side import Item, adapt_many
 from .adaptation.student import t975
 from .errors import EsmamlError
-from .evaluation import EpisodeBatch, Split, Task, TaskFamily
+from .evaluation import EpisodeBatch, Split, Task, TaskFamily, require_finite
 from .policy import Policy
 
 F32 = npt.NDArray[np.float32]
@@ -90,12 +90,13 @@ def score(family: TaskFamily, policy: Policy, operator: OperatorConfig, split: S
     """Adapt `policy` to tasks 0 .. tasks - 1 of a split and run the result once more in each.
 
     Raises:
-        EsmamlError: an episode was invalid; the message names the task.
+        EsmamlError: an episode was invalid, or its return is not finite; the message names the task.
     """
     sampled = [family.sample(split, i) for i in range(tasks)]
 
     def evaluate(rows: F32, row_tasks: Sequence[Task], seeds: U32) -> EpisodeBatch:
-        return family.evaluate(policy.spec, policy.normaliser, rows, row_tasks, seeds)
+        batch = family.evaluate(policy.spec, policy.normaliser, rows, row_tasks, seeds)
+        return require_finite(batch, row_tasks, seeds)
 
     seeds = score_seeds(seed, tasks)
     items = [Item(policy.theta, t, int(s)) for t, s in zip(sampled, operator_seeds(seed, tasks), strict=True)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import math
 import os
 import sys
 import warnings
@@ -17,7 +18,7 @@ from gymnasium import spaces
 from PIL import Image
 
 from esmaml_robot import directions
-from esmaml_robot.errors import ConfigError
+from esmaml_robot.errors import ConfigError, SimulationError
 from esmaml_robot.evaluation import Task
 
 F32 = npt.NDArray[np.float32]
@@ -214,11 +215,12 @@ class BridgedEpisodes:
         self.running: Bool = np.ones(count, dtype=bool)
         self.aborted: Bool = np.zeros(count, dtype=bool)
         self._envs = self._bridge.take(tasks)
+        self._tasks, self._seeds = tasks, episode_seeds
         self._seen: F32 = np.empty((self._bridge.inputs, count), dtype=np.float32)
         for row, (env, task, seed) in enumerate(zip(self._envs, tasks, episode_seeds.tolist(), strict=True)):
             own = int(task.parameters[ENVIRONMENT_SEED])
             observation, _ = env.reset(seed=own if self._bridge.one_start else directions.fold(own, seed))
-            self._seen[:, row] = self._bridge.observe(observation)
+            self._show(row, observation)
         return self._seen.copy()
 
     @property
@@ -234,13 +236,32 @@ class BridgedEpisodes:
         for row in np.flatnonzero(self.running).tolist():
             given = self._bridge.action(actions[:, row])
             observation, reward, terminated, truncated, _ = self._envs[row].step(given)
-            self._seen[:, row] = self._bridge.observe(observation)
-            self.reward[row] = reward
-            self._sum[row] += float(reward)
             self.steps[row] += 1
             self.aborted[row] = terminated
             self.running[row] = not (terminated or truncated)
+            self._show(row, observation)
+            if not math.isfinite(reward):
+                raise self._broken(row, f"the reward is {reward}")
+            self.reward[row] = reward
+            self._sum[row] += float(reward)
         return self._seen.copy()
+
+    def _show(self, row: int, observation: Any) -> None:
+        """What the policy of a row sees next. Raises SimulationError where it is not finite and the episode goes on."""
+        seen = self._bridge.observe(observation)
+        finite = np.isfinite(seen)
+        if finite.all():
+            self._seen[:, row] = seen
+        elif self.running[row]:
+            number = int(np.flatnonzero(~finite)[0])
+            raise self._broken(row, f"number {number} of the observation is {seen[number]}")
+
+    def _broken(self, row: int, what: str) -> SimulationError:
+        task = self._tasks[row]
+        return SimulationError(
+            f"task family {task.family}: {what} after step {int(self.steps[row])} of an episode with seed "
+            f"{int(self._seeds[row])} in task {task.parameters}; mend the environment, or vary it less."
+        )
 
 
 class BridgePainter:

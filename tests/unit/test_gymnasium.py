@@ -9,7 +9,7 @@ from gymnasium.utils.env_checker import check_env
 
 from esmaml_robot.checkpoint import RunFolder
 from esmaml_robot.cli.settings import run_config
-from esmaml_robot.errors import ConfigError
+from esmaml_robot.errors import ConfigError, SimulationError
 from esmaml_robot.evaluation import TaskFamily
 from esmaml_robot.policy import Normaliser, PolicyBatch, PolicySpec
 from esmaml_robot.training import train
@@ -263,6 +263,57 @@ def test_a_nan_makes_its_row_invalid_and_no_other(cartpole):
     assert got.valid.tolist() == [False, True]
     assert np.isnan(got.returns[0])
     assert got.returns[1] > 1
+
+
+class Breaks(gymnasium.Env):
+    """Three steps of nothing; in the second one, something that is not finite, and that it ends is up to `ends`."""
+
+    observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (2,), np.float32)
+    action_space = gymnasium.spaces.Box(-1.0, 1.0, (1,), np.float32)
+
+    def __init__(self, what="observation", ends=False, render_mode=None):
+        self.what, self.ends = what, ends
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.steps = 0
+        return np.zeros(2, F), {}
+
+    def step(self, action):
+        self.steps += 1
+        now = self.steps == 2
+        seen = np.array([0.0, np.nan if now and self.what == "observation" else 0.0], F)
+        return seen, np.inf if now and self.what == "reward" else 1.0, now and self.ends, self.steps == 3, {}
+
+
+@pytest.fixture
+def breaks():
+    gymnasium.register("esmaml_test/Breaks-v0", entry_point=Breaks, max_episode_steps=3)
+    yield lambda **kwargs: make_family("gym:esmaml_test/Breaks-v0", {"kwargs": kwargs})
+    del gymnasium.registry["esmaml_test/Breaks-v0"]
+
+
+def returns_of(family):
+    spec = PolicySpec(inputs=2, outputs=1, hidden=())
+    params = np.zeros((2, spec.dimension), F)
+    tasks = [family.sample("train", i) for i in range(2)]
+    return family.evaluate(spec, Normaliser.identity(2), params, tasks, np.array([5, 6], np.uint32))
+
+
+@pytest.mark.parametrize(("what", "says"), [("observation", "number 1 of the observation is nan"), ("reward", "inf")])
+def test_an_environment_that_yields_what_is_not_finite_is_named_with_task_seed_and_step(breaks, what, says):
+    family = breaks(what=what)
+    with pytest.raises(SimulationError, match=says) as caught:
+        returns_of(family)
+    said = str(caught.value)
+    assert "task family gym:esmaml_test/Breaks-v0" in said
+    assert f"after step 2 of an episode with seed 5 in task {family.sample('train', 0).parameters}" in said
+
+
+def test_an_environment_may_end_an_episode_for_it(breaks):
+    got = returns_of(breaks(ends=True))
+    assert got.valid.all()
+    assert got.returns.tolist() == [2.0, 2.0]
 
 
 @pytest.mark.parametrize(

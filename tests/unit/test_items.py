@@ -7,6 +7,7 @@ import pytest
 
 from esmaml_robot import directions, first_order, meta
 from esmaml_robot.checkpoint import RunConfig, RunFolder
+from esmaml_robot.errors import SimulationError
 from esmaml_robot.evaluation import EpisodeBatch, Task, TaskFamily
 from esmaml_robot.items import ItemRunner, Work
 from esmaml_robot.moments import Moments
@@ -22,14 +23,14 @@ CURVATURE = np.array([0.5, 1.0, 2.0, 3.0, 0.25, 1.5])
 class Quadratic:
     """f(x) = -(x - c)' A (x - c) / 2 + noise * what the episode's seed says; counts the episodes it is asked for.
 
-    A task whose number is in `broken` gives invalid episodes.
+    A task whose number is in `broken` gives invalid episodes, or valid ones of no return where `silently`.
     """
 
     name, spec, preset, options = "quadratic", None, {}, FamilyOptions()
     interface_hash, inputs, outputs = "0" * 16, 2, 2
 
-    def __init__(self, noise=0.0, broken=()):
-        self.noise, self.broken = noise, set(broken)
+    def __init__(self, noise=0.0, broken=(), silently=False):
+        self.noise, self.broken, self.silently = noise, set(broken), silently
         self.ran, self.asked_to_observe = 0, []
 
     def sample(self, split, seed):
@@ -51,7 +52,7 @@ class Quadratic:
                 for row, s in zip(away, episode_seeds, strict=True)
             ]
             observed = [Moments.of(s) for s in seen]
-        return EpisodeBatch(returns, np.ones(len(params), np.int32), valid, observed)
+        return EpisodeBatch(returns, np.ones(len(params), np.int32), valid | self.silently, observed)
 
 
 def settings(**changes):
@@ -238,3 +239,14 @@ def test_a_failed_task_is_nan_and_leaves_the_others_alone():
         hit = np.array([i.task_index == items[2].task_index for i in items])
         assert np.isnan(found[hit]).all()
         np.testing.assert_array_equal(found[~hit], whole[~hit])
+
+
+def test_a_return_that_is_none_stops_the_run_and_names_task_seed_and_step():
+    config = settings()
+    items = meta.work_items(config.meta, config.seed, 2)
+    family = Quadratic(0.5, {float(items[2].task_index)}, silently=True)
+    with pytest.raises(SimulationError) as caught:
+        runner(config, family).run(work(), 0, len(items))
+    said = str(caught.value)
+    assert "task family quadratic: the return is nan after step 1 of an episode with seed " in said
+    assert f"in task {family.sample('train', items[2].task_index).parameters}" in said
