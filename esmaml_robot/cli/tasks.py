@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
@@ -53,12 +54,22 @@ def _options(family: TaskFamily) -> dict[str, Any]:
 
 
 def _flat(values: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
-    """Groups of options by dotted keys, as --set takes them."""
+    """Groups of settings by dotted keys, as --set takes them."""
     for key, value in values.items():
-        if isinstance(value, dict) and value:
+        if isinstance(value, Mapping) and value:
             yield from _flat(value, f"{path}{key}.")
         else:
             yield f"{path}{key}", value
+
+
+def _preset(family: TaskFamily) -> dict[str, Any]:
+    """What the family sets of a training run, by the keys of --set; all else is at its default."""
+    return {k: v for k, v in _flat(family.preset) if not k.startswith("options.") and k != "episodes"}
+
+
+def _shown(value: Any) -> str:
+    """A setting as --set takes it back."""
+    return json.dumps(value) if isinstance(value, list | bool) or value is None else str(value)
 
 
 def card(name: str) -> dict[str, Any]:
@@ -79,6 +90,7 @@ def card(name: str) -> dict[str, Any]:
         "outputs": family.outputs,
         "varies": [_varies(law) for law in laws if len(getattr(law, "values", "two")) > 1],
         "options": _options(family),
+        "preset": _preset(family),
         "policy": {"describe": config.policy.describe(), "parameters": config.policy.dimension},
         "operator": config.operator.name,
         "adaptation_episodes": config.adaptation.build().episodes,
@@ -179,6 +191,7 @@ def _show(c: Mapping[str, Any]) -> None:
             facts["ends early"] += f"; each period cut off counts {charge:g}"
     facts["adaptation"] = f"{c['operator']}, {c['adaptation_episodes']} episodes"
     facts["training"] = f"{c['training_episodes']} episodes by default"
+    facts["preset"] = "\n".join(f"{key}={_shown(value)}" for key, value in c["preset"].items())
     if c["options"]:
         facts["options"] = "\n".join(f"options.{key}={value}" for key, value in c["options"].items())
     table = Table(show_header=False, box=None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 
@@ -14,7 +15,7 @@ from typer.testing import CliRunner
 from esmaml_robot import meta
 from esmaml_robot.checkpoint import Checkpoint, RunFolder, save_checkpoint
 from esmaml_robot.cli.main import app
-from esmaml_robot.cli.settings import run_config
+from esmaml_robot.cli.settings import assign, run_config
 from esmaml_robot.errors import ConfigError, ToolMissing
 from esmaml_robot.moments import Moments
 from esmaml_robot.policy import Normaliser, PolicySpec
@@ -338,6 +339,15 @@ def test_tasks_tells_one_in_detail():
     assert "-4 + 1 beacon" in tasks("four_corners")
     assert "58 parameters" in tasks("gym:CartPole-v1")
     assert CliRunner().invoke(app, ["tasks", "nowhere"]).exit_code == 2
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_tasks_tells_the_preset_as_set_takes_it(name):
+    kept = r"(?:(?:meta|operator|policy|validation)\.\w+|normalise|initial|initial_gain)=\S.*"
+    values = {}
+    for line in re.findall(kept, tasks(name)):
+        assign(values, line.strip())
+    assert values == {k: v for k, v in make_family(name).preset.items() if k not in ("options", "episodes")}
 
 
 def test_tasks_makes_no_world():
