@@ -17,6 +17,7 @@ import termios
 import time
 import warnings
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import urlsplit
 
@@ -161,9 +162,32 @@ class UrlTransport:
             connection.close()  # which pyserial forgets where the other end was first
 
 
+@dataclass(frozen=True)
+class ListedPort:
+    """A serial port of this machine.
+
+    Attributes:
+        port: what to give as --port: the stable name where there is one.
+        device: the path that it has at the moment, such as /dev/ttyACM0.
+        what: what the driver says is plugged in; nothing where it does not know.
+    """
+
+    port: str
+    device: str
+    what: str
+
+
+def listed_ports() -> list[ListedPort]:
+    """Serial ports of this machine, each once, those with a stable name first."""
+    what = {p.device: p.description if p.description not in (None, "n/a") else "" for p in list_ports.comports()}
+    stable = [(name, os.path.realpath(name)) for name in stable_names()]
+    others = sorted(set(what) - {device for _, device in stable})
+    return [ListedPort(port, at, what.get(at, "")) for port, at in [*stable, *((path, path) for path in others)]]
+
+
 def available_ports() -> list[str]:
-    """Serial ports of this machine, as paths, stable names first."""
-    return stable_names() + sorted(p.device for p in list_ports.comports())
+    """The same as paths."""
+    return [listed.port for listed in listed_ports()]
 
 
 def _low_latency(port: serial.Serial) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +13,7 @@ from ..bridge.link import ControllerInfo, Link, controller_info
 from ..bridge.messages import State
 from ..bridge.parameters import keep_parameters, read_parameters
 from ..bridge.refusals import FROZEN, fault_name, fault_text
-from ..bridge.transport import available_ports
+from ..bridge.transport import listed_ports
 from ..errors import ConfigError
 from .common import err, guarded, out, print_json
 from .robot_alone import pause, resume, watch
@@ -27,16 +28,20 @@ app = typer.Typer(help="Look at a controller, stop it, test it.", no_args_is_hel
 @app.command(name="list")
 @guarded
 def list_ports(as_json: AsJson = False) -> None:
-    """Serial ports of this machine, those with a stable name first.
+    """Serial ports of this machine, those with a stable name first, and what is plugged in.
 
     Example: esmaml robot list
     """
-    ports = available_ports()
+    ports = listed_ports()
     if as_json:
-        print_json(ports)
-    elif ports:
-        out.print("\n".join(ports))
-    else:
+        print_json([asdict(listed) for listed in ports])
+        return
+    for listed in ports:
+        more = [f"now {listed.device}"] if listed.device != listed.port else []
+        more += [listed.what] if listed.what else []
+        line = f"{listed.port}  ({', '.join(more)})" if more else listed.port
+        out.print(line, highlight=False, markup=False, soft_wrap=True)
+    if not ports:
         err.print("no serial port here; plug the board in")
 
 

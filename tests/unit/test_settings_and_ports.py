@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
 import pytest
+from serial.tools.list_ports_common import ListPortInfo
+from typer.testing import CliRunner
 
 from esmaml_robot.adaptation.none import NoAdaptation
+from esmaml_robot.bridge.transport import ListedPort, available_ports, listed_ports
 from esmaml_robot.checkpoint import RunConfig
+from esmaml_robot.cli.main import app
 from esmaml_robot.cli.ports import SimPort, parse_sim_port, real_port
 from esmaml_robot.cli.settings import baseline_config, run_config
 from esmaml_robot.errors import ConfigError, ExportError
@@ -223,3 +228,28 @@ def test_a_port_of_another_robot_is_refused_before_anything_is_built(tmp_path):
     assert list(tmp_path.iterdir()) == []
     with real_port("/dev/ttyACM0", SPEC, policy, tmp_path / "build") as port:
         assert port == "/dev/ttyACM0"
+
+
+@pytest.fixture
+def plugged_in(tmp_path, monkeypatch):
+    """A machine with an Uno, which has a stable name, and a port of its mainboard."""
+    uno, by_id = tmp_path / "ttyACM0", tmp_path / "by-id"
+    uno.touch()
+    by_id.mkdir()
+    stable = by_id / "usb-Arduino_Uno_8533-if00"
+    stable.symlink_to("../ttyACM0")
+    devices = [ListPortInfo("/dev/ttyS0"), ListPortInfo(str(uno))]
+    devices[1].description = "Arduino Uno"
+    monkeypatch.setattr("esmaml_robot.bridge.transport.list_ports.comports", lambda: devices)
+    monkeypatch.setattr("esmaml_robot.bridge.port_problems.BY_ID", by_id)
+    return str(stable), str(uno)
+
+
+def test_a_port_is_listed_once_by_its_stable_name_with_what_is_plugged_in(plugged_in):
+    stable, device = plugged_in
+    assert listed_ports() == [ListedPort(stable, device, "Arduino Uno"), ListedPort("/dev/ttyS0", "/dev/ttyS0", "")]
+    assert available_ports() == [stable, "/dev/ttyS0"]
+    shown = CliRunner().invoke(app, ["robot", "list"])
+    assert shown.stdout.splitlines() == [f"{stable}  (now {device}, Arduino Uno)", "/dev/ttyS0"]
+    as_json = json.loads(CliRunner().invoke(app, ["robot", "list", "--json"]).stdout)
+    assert as_json[0] == {"port": stable, "device": device, "what": "Arduino Uno"}
