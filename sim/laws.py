@@ -8,11 +8,14 @@ bodies beyond what training ever showed.
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from esmaml_robot import directions
-from esmaml_robot.evaluation import Split
+from esmaml_robot.errors import ConfigError
+from esmaml_robot.evaluation import Split, Task
 
 #: Each split's own stream of random numbers.
 SPLIT_STREAM: dict[Split, int] = {"train": 1, "validation": 2, "test": 3, "outside": 4}
@@ -91,3 +94,22 @@ def draw_parameters(laws: Sequence[Law], split: Split, index: int) -> dict[str, 
     return {
         law.name: float(law.at(index) if isinstance(law, Cycle) else law.draw(next(uniforms), outside)) for law in laws
     }
+
+
+def own_task(task: Task, text: str) -> Task:
+    """`task` with the hidden parameters that a JSON object names, whatever their laws say, in place of those drawn.
+
+    Raises:
+        ConfigError: it is no object of finite numbers, or names what the family does not have.
+    """
+    try:
+        given = {k: float(v) for k, v in json.loads(text).items()}
+    except (ValueError, TypeError, AttributeError, OverflowError) as error:
+        raise ConfigError(f"task {text!r} is not a JSON object of numbers: {error}") from error
+    strange = sorted(k for k, v in given.items() if not math.isfinite(v))
+    if strange:
+        raise ConfigError(f"task key {strange[0]!r} is {given[strange[0]]}; a finite number is needed.")
+    unknown = sorted(set(given) - set(task.parameters))
+    if unknown:
+        raise ConfigError(f"task key {unknown[0]!r} is unknown; known: {', '.join(sorted(task.parameters))}.")
+    return Task(task.family, {**task.parameters, **given})

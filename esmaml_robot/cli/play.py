@@ -108,6 +108,9 @@ def play(
     target: Annotated[str, typer.Argument(help="Run folder, or a task family.", metavar="RUN|FAMILY")],
     task_number: Annotated[int, typer.Option("--task", help="Number of the task in its split.", min=0)] = 0,
     split: Annotated[str, typer.Option(help="train, validation, test or outside.")] = "test",
+    hidden: Annotated[
+        str | None, typer.Option(help="Hidden parameters of your own in it, as JSON.", metavar="JSON")
+    ] = None,
     out_file: Annotated[
         Path | None, typer.Option("--out", help="A .gif or .mp4 file; default RUN/play.gif or ./FAMILY.gif.")
     ] = None,
@@ -142,7 +145,9 @@ def play(
     check_film_path(path)
     render = importlib.import_module("sim.render")
     named: Split = split  # type: ignore[assignment]
-    task = family.sample(named, task_number)
+    task, what = family.sample(named, task_number), f"{split} task {task_number}"
+    if hidden is not None:
+        task, what = importlib.import_module("sim.laws").own_task(task, hidden), "a task of your own"
     # before the first episode: bodies need their shapes
     painter = render.make_painter(family)
     rows, labels = [show.policy.theta], [show.label]
@@ -153,7 +158,7 @@ def play(
     cast = render.Cast(show.policy.spec, show.policy.normaliser, np.stack(rows), labels)
     length, rate = render.length_and_rate(family)
     rate_shown = _pictures_a_second(length, rate, fps, path.suffix == ".gif")
-    title = f"{show.family_name}, {split} task {task_number}: {_hidden(family, task)}"
+    title = f"{show.family_name}, {what}: {_hidden(family, task)}"
     returns: list[float] = []
     count = 0
     with progress_bar() as bar:
@@ -182,5 +187,5 @@ def play(
             }
         )
         return
-    what = ", ".join(f"{label} {value:.2f}" for label, value in zip(labels, returns, strict=True))
-    err.print(f"{path}: {count} pictures, {size / 1e6:.2f} MB. Return: {what}", highlight=False, soft_wrap=True)
+    scored = ", ".join(f"{label} {value:.2f}" for label, value in zip(labels, returns, strict=True))
+    err.print(f"{path}: {count} pictures, {size / 1e6:.2f} MB. Return: {scored}", highlight=False, soft_wrap=True)

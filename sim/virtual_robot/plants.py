@@ -6,8 +6,6 @@ robot in training. The task is a test task that the host program is never told: 
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,6 +18,7 @@ from esmaml_robot.robot_spec import RobotSpec
 from esmaml_robot.signals import Signals
 
 from ..family import RobotFamily
+from ..laws import own_task
 from ..plant import ServoDriven
 from ..tasks import FAMILIES, family_class, make_family
 
@@ -102,15 +101,5 @@ def make_plant(
     family = _named_family(spec, family_name, options or {}) if family_name else _family_of(spec)(spec)
     task = family.sample("test", seed)
     if task_json is not None:
-        try:
-            given = {k: float(v) for k, v in json.loads(task_json).items()}
-        except (ValueError, TypeError, AttributeError, OverflowError) as error:
-            raise ConfigError(f"task {task_json!r} is not a JSON object of numbers: {error}") from error
-        strange = sorted(k for k, v in given.items() if not math.isfinite(v))
-        if strange:
-            raise ConfigError(f"task key {strange[0]!r} is {given[strange[0]]}; a finite number is needed.")
-        unknown = sorted(set(given) - set(task.parameters))
-        if unknown:
-            raise ConfigError(f"task key {unknown[0]!r} is unknown; known: {', '.join(sorted(task.parameters))}.")
-        task = Task(task.family, {**task.parameters, **given})
+        task = own_task(task, task_json)
     return FamilyPlant(family, task)

@@ -243,6 +243,18 @@ def test_play_shows_what_eval_scored(run, tmp_path):
         assert shown.size[0] > 2 * 400
 
 
+def test_play_in_a_task_of_ones_own(run, tmp_path):
+    said = []
+    for goal in (-0.4, 0.9):
+        out = tmp_path / f"{goal}.gif"
+        done = play(run.path, "--hidden", json.dumps({"goal_x": goal}), "--fps", 1, "--out", out, "--json")
+        assert done.exit_code == 0, done.output
+        said.append(json.loads(done.stdout))
+    drawn = make_family("nav2d").sample("test", 0).parameters
+    assert [one["task"] for one in said] == [{**drawn, "goal_x": -0.4}, {**drawn, "goal_x": 0.9}]
+    assert said[0]["returns"]["meta-policy"] != said[1]["returns"]["meta-policy"]
+
+
 def test_play_one_policy(run, tmp_path):
     out = tmp_path / "one.gif"
     done = play(run.path, "--no-adapted", "--fps", 1, "--out", out)
@@ -276,6 +288,7 @@ def test_play_a_family_of_gymnasium(tmp_path):
         (["runs/missing"], 2, "no run folder runs/missing"),
         (["nav2d", "--split", "tets"], 2, "'tets'"),
         (["nav2d", "--out", "film.avi"], 2, ".gif or an .mp4"),
+        (["nav2d", "--hidden", '{"goal_z": 1}'], 2, "'goal_z' is unknown; known: goal_x, goal_y"),
         (["nav2d", "--policy", "missing.safetensors"], 3, "no policy file"),
         (["sinusoid"], 2, "no picture"),
         (["nav2d", "--set", "options.x=1"], 2, "option x"),
