@@ -33,6 +33,8 @@ _REGISTERS_MOST = 16
 _MEMBERS_MOST = 32
 #: Read of each servo in a control period (dynamixel/servos.c).
 SERVO_BYTES = 7
+#: Goal PWM of a servo that gives its motor all it has.
+FULL_PWM = 885
 #: Of a control period, what the bus may take up: the rest is for asking again, and for the policy.
 BUS_SHARE = 0.5
 _BITS_A_BYTE = 10
@@ -64,6 +66,7 @@ class BusWiring(_Part):
         baud: bits a second, of all members: one that servos can be set to.
         steps_per_turn, centre: of the servos; `centre` is the register's value at count 0.
         servos: id by actuator.
+        effort: share of its greatest effort that a servo may use, by actuator; the others keep what they are set to.
         reversed: actuators whose servo is mounted the other way round: it counts down where the joint counts up.
         devices: id by a name of your own.
         sensors: DEVICE.REGISTER by sensor.
@@ -74,6 +77,7 @@ class BusWiring(_Part):
     steps_per_turn: int = Field(default=4096, gt=0)
     centre: int = Field(default=2048, ge=0)
     servos: Mapping[str, Id]
+    effort: Mapping[str, Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]] = Field(default_factory=dict)
     reversed: tuple[str, ...] = ()
     devices: Mapping[str, Id] = Field(default_factory=dict)
     sensors: Mapping[str, str]
@@ -185,6 +189,8 @@ def _check_bus(board: str, wiring: BusWiring, spec: RobotSpec) -> None:
             raise ExportError(f"{at} names {unknown[0]!r} in {what}, which the robot's file does not have.")
     if unknown := sorted(set(wiring.reversed) - set(wiring.servos)):
         raise ExportError(f"{at} reverses {unknown[0]!r}, which is no actuator.")
+    if unknown := sorted(set(wiring.effort) - set(wiring.servos)):
+        raise ExportError(f"{at} limits the effort of {unknown[0]!r}, which is no actuator.")
     ids = [*wiring.servos.values(), *wiring.devices.values()]
     if len(ids) > _MEMBERS_MOST:
         raise ExportError(f"{at} has {len(ids)} members; {_MEMBERS_MOST} is the most that one packet can ask.")
@@ -264,6 +270,9 @@ def bus_header(board: str, wiring: BusWiring, spec: RobotSpec) -> str:
         devices=devices,
         ids=[*(wiring.servos[a.name] for a in spec.actuators), *wiring.devices.values()],
         signs=[-1 if a.name in wiring.reversed else 1 for a in spec.actuators],
+        efforts=[
+            max(1, int(FULL_PWM * wiring.effort[a.name])) if a.name in wiring.effort else 0 for a in spec.actuators
+        ],
         registers=[registers[device] for device in devices],
         sensor_devices=[devices.index(device) for device, _ in places],
         sensor_registers=[int(number) for _, number in places],

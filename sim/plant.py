@@ -36,13 +36,14 @@ class BatchedPlant(Protocol):
 
 @runtime_checkable
 class ServoDriven(Protocol):
-    """A body whose actuators are position servos, one a joint, each of which can be without torque.
+    """A body whose actuators are position servos, one a joint, each with a torque of its own.
 
     Attributes:
-        powered: which servos act while there is torque, in the order of the robot's file; of all rows.
+        efforts: share of its force that each servo has while there is torque, in the order of the robot's file; of all
+            rows.
     """
 
-    powered: list[bool]
+    efforts: list[float]
 
     def servo_joints(self, row: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Angles (rad) and velocities (rad/s) of the servos' joints."""

@@ -20,8 +20,8 @@ _FAULTS = {
     "on, then disarm and arm",
     Fault.SERVO_STOPPED: "servo {id} on the bus has stopped by itself: it restarted, or heard nothing for too long; "
     "check its power supply, then disarm and arm",
-    Fault.SERVO_SETUP: "servo {id} on the bus is not in position control with limits that hold the robot's range, and "
-    "does not take it; set it up with its maker's tool, then arm",
+    Fault.SERVO_SETUP: "servo {id} on the bus is not in position control with limits that hold the robot's range and "
+    "the effort asked for, and does not take it; set it up with its maker's tool, then arm",
     Fault.NOT_WIRED: "the board's program does not say yet where sensors and motors are: fill that in and flash it",
 }
 

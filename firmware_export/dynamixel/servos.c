@@ -185,6 +185,21 @@ static void torque_off(struct servos *servos)
     }
 }
 
+/* Each time anew: a servo that was off and on has forgotten it. */
+static void limit_effort(struct servos *servos, int i)
+{
+    const enum dxl_result result =
+        servos_efforts[i] == 0 ? DXL_OK : servos_write_one(servos, i, X_GOAL_PWM, (int32_t)servos_efforts[i], 2);
+
+    if (result == DXL_REFUSED) {
+        servos_blame(servos, FAULT_SERVO_SETUP, servos_ids[i]);
+    } else if (result != DXL_OK) {
+        servos_lose(servos, i);
+    } else {
+        /* it gives no more than that */
+    }
+}
+
 static void torque_on(struct servos *servos, const int32_t *actuators)
 {
     int i;
@@ -195,6 +210,8 @@ static void torque_on(struct servos *servos, const int32_t *actuators)
         if (servos_write_one(servos, i, X_BUS_WATCHDOG, 0, 1) != DXL_OK ||
             servos_write_one(servos, i, X_BUS_WATCHDOG, WIRING_WATCHDOG, 1) != DXL_OK) {
             servos_lose(servos, i);
+        } else {
+            limit_effort(servos, i);
         }
     }
     for (i = 0; i < WIRING_SERVOS && servos->fault == FAULT_NONE; i++) {

@@ -60,7 +60,7 @@ static enum dxl_result gather(struct servos *servos, int i)
     return result;
 }
 
-/* DXL_REFUSED also for limits that cut the robot's range. */
+/* DXL_REFUSED also for limits that cut the robot's range, or that are below the effort it is to have. */
 static enum dxl_result set_up(struct servos *servos, int i)
 {
     struct dxl_status status;
@@ -83,6 +83,12 @@ static enum dxl_result set_up(struct servos *servos, int i)
     }
     if (result == DXL_OK && !limits_hold_range(status.data, i)) {
         result = DXL_REFUSED;
+    }
+    if (result == DXL_OK && servos_efforts[i] != 0) {
+        result = servos_read_one(servos, i, X_PWM_LIMIT, 2, &status);
+        if (result == DXL_OK && dxl_get_u16(status.data) < servos_efforts[i]) {
+            result = DXL_REFUSED;
+        }
     }
     return result;
 }

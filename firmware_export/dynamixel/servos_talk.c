@@ -7,6 +7,7 @@ typedef char profiles_fit[14 + 9 * WIRING_SERVOS < (int)DXL_MAX_PACKET ? 1 : -1]
 
 const uint8_t servos_ids[SERVOS_MEMBERS] = WIRING_IDS;
 const int8_t servos_signs[WIRING_SERVOS] = WIRING_SIGNS;
+const uint16_t servos_efforts[WIRING_SERVOS] = WIRING_EFFORTS;
 
 void servos_blame(struct servos *servos, uint8_t fault, uint32_t detail)
 {

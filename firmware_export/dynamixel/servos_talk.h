@@ -12,6 +12,7 @@
 
 extern const uint8_t servos_ids[SERVOS_MEMBERS];
 extern const int8_t servos_signs[WIRING_SERVOS];
+extern const uint16_t servos_efforts[WIRING_SERVOS]; /* goal PWM; 0: the servo keeps its own */
 
 /* What is read of a servo in each control period, gathered by indirect addresses: bytes, and where they stand. */
 #define SERVOS_AT_TORQUE 0   /* torque enable */

@@ -10,6 +10,7 @@
 #define X_DRIVE_MODE 10u
 #define X_OPERATING_MODE 11u
 #define X_POSITION_CONTROL 3
+#define X_PWM_LIMIT 36u
 #define X_MAX_POSITION 48u
 #define X_MIN_POSITION 52u
 /* RAM */
@@ -17,6 +18,7 @@
 #define X_STATUS_RETURN 68u
 #define X_HARDWARE_ERROR 70u
 #define X_BUS_WATCHDOG 98u /* 20 ms; -1: it has stopped the servo */
+#define X_GOAL_PWM 100u /* in position control: the most that it gives its motor */
 #define X_PROFILE 108u     /* acceleration (4), velocity (4); 0: none */
 #define X_GOAL_POSITION 116u
 #define X_PRESENT_POSITION 132u

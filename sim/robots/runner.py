@@ -26,7 +26,7 @@ class Runner(ArticulatedPlant):
         read: joints to read, if not the motors'.
 
     Attributes:
-        powered: which motors act while there is torque, in the order of the actuators.
+        efforts: share of its force that each motor has while there is torque, in the order of the actuators.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Runner(ArticulatedPlant):
         self.expect([*sensors, "merit"], list(motors))
         self._merit = merit
         self._forces = list(motors.values())
-        self.powered = [True] * len(motors)
+        self.efforts = [1.0] * len(motors)
         self._kp, self._kd = [POSITION_GAIN] * len(motors), [VELOCITY_GAIN] * len(motors)
         self._tasks: dict[int, Task] = {}
         self._x: dict[int, float] = {}
@@ -54,7 +54,7 @@ class Runner(ArticulatedPlant):
         self._x[row] = 0.0
 
     def drive(self, world: RobotWorld, row: int, command: list[float]) -> None:
-        forces = [force if on else 0.0 for force, on in zip(self._forces, self.powered, strict=True)]
+        forces = [force * share for force, share in zip(self._forces, self.efforts, strict=True)]
         world.command_positions(command, forces, self._kp, self._kd)
         world.step(self.substeps)
 

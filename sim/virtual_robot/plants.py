@@ -41,12 +41,14 @@ class FamilyPlant:
         commands = self._signals.commands_si(np.asarray(actuators, dtype=np.int32).reshape(-1, 1))
         return self._signals.quantise(self._plant.step(commands, torque_on))[:, 0]
 
-    def power(self, powered: list[bool]) -> None:
-        """Which actuators act from the next step on. Raises ConfigError where they are no servos, one a joint."""
-        self._servos.powered = list(powered)
+    def limit(self, efforts: list[float]) -> None:
+        """Share of its force that each actuator has from the next step on. Raises ConfigError where they are no servos,
+        one a joint.
+        """
+        self._servos.efforts = list(efforts)
 
     def joints(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Angles (rad) and velocities (rad/s) of the actuators' joints. Raises ConfigError as `power` does."""
+        """Angles (rad) and velocities (rad/s) of the actuators' joints. Raises ConfigError as `limit` does."""
         return self._servos.servo_joints(0)
 
     @property

@@ -13,6 +13,7 @@ from dynamixel_sdk import Protocol2PacketHandler
 
 from esmaml_robot.bridge.messages import Fault
 from esmaml_robot.robot_spec import load_robot
+from firmware_export import wiring
 from firmware_export.board_file import BOARDS, load_board, render_bus, render_wiring
 from firmware_export.build import RUNTIME, SANITIZERS, WARNINGS
 from firmware_export.robot_c import write_robot_c
@@ -46,19 +47,19 @@ class Still:
     def __init__(self):
         self.angles = np.zeros(8)
         self.counts = np.array([10, -20, 30, -32000, 32000], dtype=np.int32)
-        self.powered = [False] * 8
+        self.efforts = [0.0] * 8
 
     def reset(self, episode_seed):
         return self.counts
 
     def step(self, actuators, torque_on):
-        for i, on in enumerate(self.powered):
+        for i, on in enumerate(self.efforts):
             if torque_on and on:
                 self.angles[i] = actuators[i] * 2 * np.pi / 4096
         return self.counts
 
-    def power(self, powered):
-        self.powered = powered
+    def limit(self, efforts):
+        self.efforts = efforts
 
     def joints(self):
         return tuple(self.angles), (0.0,) * 8
@@ -319,15 +320,49 @@ def test_counts_are_steps_and_sensors_are_registers(rig):
     assert (rig.c.reused(), rig.c.heard_too_late(), rig.c.bad()) == (0, 0, 0)
 
 
-def test_a_servo_mounted_the_other_way_counts_down(folder, tmp_path):
-    reversed_ = WIRING.model_copy(update={"reversed": ("ankle_1", "hip_4")})
-    settings = BOARD.settings.model_copy(update={"wiring": {"ant": reversed_}})
+def wired(folder, **changes):
+    """The driver of an ant that is wired otherwise, and its servos."""
+    settings = BOARD.settings.model_copy(update={"wiring": {"ant": WIRING.model_copy(update=changes)}})
     board = type(BOARD)(settings, BOARD.folder)
-    write_robot_c(SPEC, tmp_path)
-    (tmp_path / "wiring.h").write_text(render_wiring(board, SPEC))
-    (tmp_path / "bus.json").write_text(render_bus(board, SPEC))
+    write_robot_c(SPEC, folder)
+    (folder / "wiring.h").write_text(render_wiring(board, SPEC))
+    (folder / "bus.json").write_text(render_bus(board, SPEC))
     flags = ("-fsanitize=undefined", "-fno-sanitize-recover=all", "-shared", "-fPIC")
-    rig = Rig(ctypes.CDLL(str(compile_driver(tmp_path, "dynamixel_line.c", *flags))), tmp_path).start()
+    c = ctypes.CDLL(str(compile_driver(folder, "dynamixel_line.c", *flags)))
+    c.detail.restype = ctypes.c_uint32
+    return Rig(c, folder)
+
+
+def test_a_limit_of_effort_is_in_force_whenever_there_is_torque(tmp_path):
+    rig = wired(tmp_path, effort={"ankle_1": 0.4, "hip_4": 1.0}).start()
+    rig.tick()
+    assert rig.fault == (Fault.NONE, 0)
+    assert rig.plant.efforts == [1.0, 0.4, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0]
+    rig.servo(12).reboot()  # which forgets it, and its torque
+    assert rig.servo(12)["goal_pwm"] == 885
+    rig.tick()
+    rig.c.check()
+    rig.tick()
+    assert rig.fault == (Fault.NONE, 0)
+    assert rig.servo(12)["goal_pwm"] == 354
+    rig.actuate(SAFE, on=False)
+    rig.body.step()
+    assert rig.plant.efforts == [0.0] * 8
+
+
+def test_a_servo_that_may_not_have_the_effort_asked_for_is_not_armed(tmp_path):
+    rig = wired(tmp_path, effort={"ankle_1": 0.4})
+    rig.servo(11)["pwm_limit"] = 100  # nothing is asked of that one
+    rig.servo(12)["pwm_limit"] = 353
+    rig.start()
+    assert rig.fault == (Fault.SERVO_SETUP, 12)
+    rig.servo(12)["pwm_limit"] = 354
+    rig.c.check()
+    assert rig.fault == (Fault.NONE, 0)
+
+
+def test_a_servo_mounted_the_other_way_counts_down(tmp_path):
+    rig = wired(tmp_path, reversed=("ankle_1", "hip_4")).start()
     rig.tick([100, 900, 0, 0, 0, 0, -50, 0])
     assert [rig.body.servos[i]["goal_position"] for i in (0, 1, 6)] == [2148, 1148, 2098]
     assert rig.body.commands().tolist() == [100, 900, 0, 0, 0, 0, -50, 0]
@@ -586,16 +621,19 @@ def test_addresses_are_those_of_the_published_table():
     found = {name: int(value) for name, value in re.findall(r"#define (X_\w+|DEVICE_\w+) (\d+)", text)}
     table = {register.name: register.address for register in X_SERIES}
     assert found.pop("X_POSITION_CONTROL") == Servo(1)["operating_mode"]
+    assert wiring.FULL_PWM == Servo(1)["pwm_limit"] == Servo(1)["goal_pwm"]
     assert found == {
         "X_RETURN_DELAY": table["return_delay_time"],
         "X_DRIVE_MODE": table["drive_mode"],
         "X_OPERATING_MODE": table["operating_mode"],
+        "X_PWM_LIMIT": table["pwm_limit"],
         "X_MAX_POSITION": table["max_position_limit"],
         "X_MIN_POSITION": table["min_position_limit"],
         "X_TORQUE_ENABLE": table["torque_enable"],
         "X_STATUS_RETURN": table["status_return_level"],
         "X_HARDWARE_ERROR": table["hardware_error_status"],
         "X_BUS_WATCHDOG": table["bus_watchdog"],
+        "X_GOAL_PWM": table["goal_pwm"],
         "X_PROFILE": table["profile_acceleration"],
         "X_GOAL_POSITION": table["goal_position"],
         "X_PRESENT_POSITION": table["present_position"],

@@ -93,6 +93,24 @@ def test_a_fall_ends_the_episode_and_counts_as_half_a_metre_a_second_backwards(f
     plant.close()
 
 
+def test_a_motor_has_its_share_of_the_force_and_no_more(family):
+    plant = AntPlant(family.spec, PhysicsSettings(solver_iterations=10), lambda task, forward: forward)
+    commands = np.array([[a.safe] for a in family.spec.actuators], F)
+    commands[0] += 0.5  # a hip
+    turned = []
+    for share in (1.0, 0.1, 0.0):
+        plant.reset([way(1.0)], np.zeros(1, np.uint32))
+        plant.efforts = [share, *[1.0] * 7]
+        for _ in range(6):
+            plant.step(commands)
+        turned.append(plant.servo_joints(0)[0][0])
+    plant.close()
+    full, tenth, none = turned  # of half a radian, after a fifth of a second
+    assert 0.1 < full < 0.5
+    assert 0.005 < tenth < 0.1 * full
+    assert abs(none) < 0.1 * tenth
+
+
 def test_rows_together_are_each_alone_bit_for_bit(family):
     count = 11  # more than stand side by side
     thetas = np.random.default_rng(3).normal(0, 0.5, (count, POLICY.dimension)).astype(F)

@@ -56,6 +56,7 @@ def test_pins_and_buses_are_told_apart():
         ({"sensors": {**WIRING.sensors, "yaw": "gyro.0"}}, "expected DEVICE.REGISTER with one of imu, tracker"),
         ({"sensors": {**WIRING.sensors, "yaw": "imu.16"}}, "0 to 15"),
         ({"reversed": ["knee"]}, "reverses 'knee', which is no actuator"),
+        ({"effort": {"knee": 0.5}}, "limits the effort of 'knee', which is no actuator"),
         ({"steps_per_turn": 4096 * 2}, "set unit: rad, scale: 0.000766990"),
         ({"centre": 300}, "0 to 4095"),
         ({"baud": 115200}, r"needs 300 bytes a control period, 26.0 ms of 33.3 ms .* Use 180000 baud or more"),
@@ -64,6 +65,17 @@ def test_pins_and_buses_are_told_apart():
 def test_what_does_not_fit_is_refused_and_says_what_would(changes, words):
     with pytest.raises(ExportError, match=words):
         bus_header("mps2_an386", wiring(**changes), SPEC)
+
+
+@pytest.mark.parametrize("share", [0.0, -0.1, 1.01, float("nan")])
+def test_an_effort_is_a_share(share):
+    with pytest.raises(ValidationError, match=r"effort\.hip_1"):
+        wiring(effort={"hip_1": share})
+
+
+def test_an_effort_is_rounded_down_and_never_to_what_means_none():
+    given = wiring(effort={"hip_1": 0.5, "ankle_1": 0.0001})
+    assert "#define WIRING_EFFORTS {442, 1, 0," in bus_header("mps2_an386", given, SPEC)
 
 
 def test_a_robot_whose_counts_are_no_steps_is_refused():

@@ -29,8 +29,8 @@ _VELOCITY_UNIT = 0.229 * 2.0 * math.pi / 60.0
 class ServoPlant(Plant, Protocol):
     """A plant whose actuators are position servos, each with a torque of its own."""
 
-    def power(self, powered: list[bool]) -> None:
-        """Which actuators act from the next step on, in the order of the robot's file."""
+    def limit(self, efforts: list[float]) -> None:
+        """Share of its force that each actuator has from now on, in the order of the robot's file; 0: none."""
         ...
 
     def joints(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -129,7 +129,7 @@ class ServoBody:
         if fault is not None and (fault.episode, fault.tick) == (self._episode - 1, self._tick):
             self._happen(fault)
         self._tick += self.torque_on
-        self._plant.power([servo.powered for servo in self.servos])
+        self._plant.limit([servo.effort for servo in self.servos])
         counts = self._show(self._plant.step(self.commands(), self.torque_on))
         for servo in self.servos:
             servo.pass_time(self.period_us)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .device import Device
 from .packets import Error
-from .table import INDIRECT_ADDRESS, INDIRECT_COUNT, INDIRECT_DATA, X_SERIES, Register
+from .table import FULL_PWM, INDIRECT_ADDRESS, INDIRECT_COUNT, INDIRECT_DATA, X_SERIES, Register
 
 #: Bits of the hardware error status.
 INPUT_VOLTAGE, OVERHEATING, ENCODER, ELECTRICAL_SHOCK, OVERLOAD = 0x01, 0x04, 0x08, 0x10, 0x20
@@ -32,6 +32,11 @@ class Servo(Device):
     def powered(self) -> bool:
         """Whether its motor acts."""
         return self["torque_enable"] == 1
+
+    @property
+    def effort(self) -> float:
+        """Share of its greatest effort that its motor may use; 0 without torque."""
+        return abs(self["goal_pwm"]) / FULL_PWM if self.powered else 0.0
 
     @property
     def stopped(self) -> bool:
@@ -100,6 +105,8 @@ class Servo(Device):
         if register.name == "goal_position":
             inside = self["min_position_limit"] <= value <= self["max_position_limit"]
             return Error.NONE if inside else Error.DATA_LIMIT
+        if register.name == "goal_pwm":
+            return Error.NONE if abs(value) <= self["pwm_limit"] else Error.DATA_LIMIT
         if register.name == "torque_enable" and value == 1 and self._shut_down:
             return Error.RESULT_FAIL
         if INDIRECT_ADDRESS <= register.address < INDIRECT_DATA and self.powered:

@@ -14,6 +14,8 @@ X_SERIES_END = 662
 XL430_W250 = 1060
 FIRMWARE_VERSION = 45
 
+#: Goal PWM of a motor that gets all there is.
+FULL_PWM = 885
 INDIRECT_ADDRESS, INDIRECT_DATA, INDIRECT_COUNT = 168, 224, 28
 #: What an indirect address may point to.
 INDIRECT_RANGE = (64, 661)
@@ -69,7 +71,7 @@ X_SERIES = (
     Register(31, 1, "temperature_limit", 72, 0, 100),
     Register(32, 2, "max_voltage_limit", 140, 60, 140),
     Register(34, 2, "min_voltage_limit", 60, 60, 140),
-    Register(36, 2, "pwm_limit", 885, 0, 885),
+    Register(36, 2, "pwm_limit", FULL_PWM, 0, FULL_PWM),
     Register(44, 4, "velocity_limit", 265, 0, 1023),
     Register(48, 4, "max_position_limit", 4095, 0, 4095),
     Register(52, 4, "min_position_limit", 0, 0, 4095),
@@ -88,7 +90,7 @@ X_SERIES = (
     Register(88, 2, "feedforward_2nd_gain", 0, 0, 16383),
     Register(90, 2, "feedforward_1st_gain", 0, 0, 16383),
     Register(98, 1, "bus_watchdog", 0, 0, 127),
-    Register(100, 2, "goal_pwm", 885, -885, 885),
+    Register(100, 2, "goal_pwm", FULL_PWM, -FULL_PWM, FULL_PWM),
     Register(104, 4, "goal_velocity", 265, -1023, 1023),
     Register(108, 4, "profile_acceleration", 0, 0, 32767),
     Register(112, 4, "profile_velocity", 0, 0, 32767),
