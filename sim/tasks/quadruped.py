@@ -33,6 +33,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from esmaml_robot.errors import ConfigError
 from esmaml_robot.evaluation import Task
 
 from ..family import FamilyOptions, RobotFamily
@@ -142,5 +143,7 @@ class QuadrupedDirection(_Quadruped):
         heading = int(task.parameters["heading"])
         if heading == TURN:
             return TURN_ARM_M * turn_rate - DRIFT_COST * math.hypot(forward, lateral)
+        if heading not in HEADINGS:  # of a task of the user's own
+            raise ConfigError(f"task key 'heading' is {heading}; known: {', '.join(map(str, [*HEADINGS, TURN]))}.")
         x, y = HEADINGS[heading]
         return x * forward + y * lateral - DRIFT_COST * abs(x * lateral - y * forward)

@@ -415,3 +415,8 @@ def test_a_robot_of_other_commands_is_refused(name, families):
     physics = families["quadruped_dynamics"].options.physics
     with pytest.raises(ConfigError, match="the simulated body has actuators stride_x"):
         QuadrupedPlant(other, physics, BODIES[name], lambda task, forward, lateral, turn: 0.0)
+
+
+def test_a_heading_that_there_is_not_is_refused():
+    with pytest.raises(ConfigError, match=r"task key 'heading' is 9; known: 0, 1, 2, 3, 4\."):
+        QuadrupedDirection.merit(Task("quadruped_direction", {"heading": 9.0}), 0.0, 0.0, 0.0)
