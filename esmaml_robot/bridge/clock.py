@@ -55,7 +55,7 @@ class ControllerClock:
 
     Attributes:
         taken: samples that said something.
-        outliers: samples dropped, because their round trip was long.
+        outliers: samples dropped: their round trip was long, or no shorter than one just before.
         restarts: how often the clock turned out not to have run evenly, a restart of the controller not counted.
     """
 
@@ -95,15 +95,13 @@ class ControllerClock:
             self._begin_anew()  # an answer that took longer than the whole way: its time is not ours
             return
         middle = (sent_us + come_us) / 2
-        if self._samples and half >= (newest := self._samples[-1]).half_us and middle - newest.host_us < _SOON_US:
-            return
         offset = self._unwrap(answered_us, middle) - held / 2 - middle
         new = _Sample(middle, offset, half)
         if self._anchor is not None:
             expected, bound = self._by_way_of(self._anchor, middle)
             if abs(offset - expected) > half + bound:
                 self._begin_anew()
-            elif half > bound:
+            elif half > bound or (half >= (newest := self._samples[-1]).half_us and middle - newest.host_us < _SOON_US):
                 self.outliers += 1
                 return
         self._samples.append(new)
