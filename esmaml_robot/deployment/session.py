@@ -9,6 +9,7 @@ returns again and goes on with the same candidate; the adapted parameters are th
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -99,6 +100,7 @@ class AdaptationSession:
             raise CheckpointError(
                 f"{folder} holds an adaptation session already; add --resume to go on, or choose another --name."
             )
+        self._begun_here = not self.journal_file.exists()
         self.journal = Journal(self.journal_file)
         head = config.to_json()
         if not self.journal.records:
@@ -232,7 +234,12 @@ class AdaptationSession:
             )
 
     def close(self) -> None:
+        """Close the journal. A session that came to no episode, of a mistyped port say, does not keep its name."""
         self.journal.close()
+        if self._begun_here and len(self.journal.records) == 1:
+            with suppress(OSError):
+                self.journal_file.unlink()
+                self.folder.rmdir()  # unless a black box is in it
 
     def __enter__(self) -> AdaptationSession:
         return self

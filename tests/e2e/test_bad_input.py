@@ -89,6 +89,14 @@ def test_port_that_does_not_exist(esmaml, run):
     refused(esmaml, "adapt", run, "--port", "/dev/ttyNOSUCH7", "--yes", code=6, says=["/dev/ttyNOSUCH7"])
 
 
+@pytest.mark.parametrize("port", ["sim://ant", "/dev/no_such_port"])
+def test_a_session_that_never_began_leaves_its_name_free(esmaml, run, port):
+    before = contents(run)
+    esmaml("adapt", run, "--port", port, check=False)
+    assert contents(run) == before
+    assert not (run / "adapted" / "robot").exists()
+
+
 @pytest.mark.parametrize(
     ("port", "part"),
     [
