@@ -47,6 +47,11 @@ def _member_already(group: str) -> bool:
 
 
 def refuse_scheme(name: str, known: tuple[str, ...]) -> PortError:
+    if name.startswith("sim://"):
+        return PortError(
+            f"{name}: a virtual robot gets its policy from a run, which this command does not take. `esmaml emulate` "
+            "starts a board at a port that any command can open."
+        )
     urls = ", ".join(f"{scheme}://" for scheme in known)
     return PortError(
         f"{name}: cannot be opened: URLs that work here are {urls} and sim://. Or give the path of a port."
@@ -74,7 +79,7 @@ def explain(name: str, baud: int, error: Exception, ports: list[str]) -> PortErr
         return refuse_baud(name, baud)
     if code == errno.ENOENT:
         known = f"ports that exist: {', '.join(ports)}" if ports else "no serial port exists here; plug the board in"
-        return PortError(f"{name}: there is no such port; {known}.")
+        return PortError(f"{name or 'no name'}: there is no such port; {known}.")
     if code == errno.EBUSY or "exclusively lock" in text:
         who = ", ".join(holders(name))
         named = f": {who}" if who else f"; `sudo fuser -v {name}` shows which"
@@ -93,6 +98,8 @@ def explain(name: str, baud: int, error: Exception, ports: list[str]) -> PortErr
         return PortError(f"{name}: the device behind this port is gone. Plug it in (again), and look at the cable.")
     if code == errno.ENOTTY or "Inappropriate ioctl" in text:
         return PortError(f"{name}: this is no serial port. Give the path of one: {', '.join(ports) or 'none is here'}.")
+    if code == errno.EISDIR:
+        return PortError(f"{name}: this is a folder. Give the path of a port: {', '.join(ports) or 'none is here'}.")
     if "://" in name:
         return PortError(f"{name}: cannot be opened: {text}. Is the other end listening there?")
     return PortError(f"{name}: cannot be opened: {text}. Give the path of a serial port or a pyserial URL.")

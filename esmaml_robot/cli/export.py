@@ -36,9 +36,11 @@ def choose_session(run: Path, session: str | None, meta: bool) -> str | None:
     """The session asked for, or the only one; None for the meta-policy."""
     if meta:
         return None
-    if session is not None:
-        return session
     found = sorted(p.parent.name for p in (run / SESSIONS).glob("*/adapted.safetensors"))
+    if session in found:
+        return session
+    if session is not None and found:
+        raise CheckpointError(f"{run} has no adapted policy {session!r}; those that are there: {', '.join(found)}.")
     if len(found) > 1:
         raise ConfigError(f"{run} has several adapted policies ({', '.join(found)}); choose one with --session.")
     if not found:
@@ -51,8 +53,8 @@ def choose_session(run: Path, session: str | None, meta: bool) -> str | None:
 
 def policy_on_robot(run: Path, session: str | None, meta: bool, robot: str | None) -> tuple[Policy, RobotSpec]:
     """The policy asked for and its robot. Raises SpecMismatch where the robot's file is another one by now."""
+    spec, _ = robot_of(run, robot)  # first: it is what finds that there is no such run
     policy, name, spec_hash = stored_policy(run, choose_session(run, session, meta))
-    spec, _ = robot_of(run, robot)
     if spec.spec_hash != spec_hash:
         raise SpecMismatch(
             f"spec_hash differs: the policy was made for {name} with {spec_hash}, robot {spec.name} now has "

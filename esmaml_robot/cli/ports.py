@@ -91,7 +91,7 @@ def real_port(
         return
     if sim_port.robot != spec.name:
         raise ConfigError(
-            f"port {url!r} is a {sim_port.robot}, the robot asked for is {spec.name}; make --robot and --port agree."
+            f"port {url!r} is robot {sim_port.robot}, the one asked for is {spec.name}; make --robot and --port agree."
         )
     own_package("firmware_export")
     own_package("sim")

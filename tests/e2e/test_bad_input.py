@@ -198,6 +198,12 @@ def test_export_without_an_adapted_policy_says_what_to_do(esmaml, run):
     refused(esmaml, "export", run, code=3, says=["esmaml adapt", "--meta"])
 
 
+def test_export_of_what_is_not_there_names_what_is(esmaml, run, tmp_path):
+    refused(esmaml, "export", tmp_path / "other", code=3, says=["other holds no checkpoint", "esmaml train"])
+    esmaml("adapt", run, "--port", "sim://rover_uno", "--name", "desk")
+    refused(esmaml, "export", run, "--session", "robot", code=3, says=["no adapted policy 'robot'", "there: desk."])
+
+
 def test_export_into_a_place_that_cannot_be_written_keeps_what_was_there(esmaml, run, tmp_path):
     blocked = tmp_path / "file"
     blocked.write_text("in the way")

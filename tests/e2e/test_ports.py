@@ -74,6 +74,9 @@ def test_a_terminal_server_that_goes_away_is_a_lost_link(firmware, rfc2217):
         ("socket://localhost", "needs a host and a port number, as in socket://"),
         ("rfc2217://:77", "needs a host and a port number"),
         ("/dev/null", "this is no serial port"),
+        ("/dev", "/dev: this is a folder. Give the path of a port"),
+        ("", "no name: there is no such port"),
+        ("sim://rover_uno", "a virtual robot gets its policy from a run, which this command does not take"),
     ],
 )
 def test_what_cannot_be_a_port_says_what_can(url, what):

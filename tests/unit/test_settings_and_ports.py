@@ -221,7 +221,7 @@ def test_a_port_of_another_robot_is_refused_before_anything_is_built(tmp_path):
     spec = PolicySpec(inputs=2, outputs=2)
     policy = Policy(spec, [0.0] * spec.dimension, Normaliser.identity(2))
     with (
-        pytest.raises(ConfigError, match="is a rover_nav, the robot asked for is rover_uno"),
+        pytest.raises(ConfigError, match="is robot rover_nav, the one asked for is rover_uno"),
         real_port("sim://rover_nav?seed=1", SPEC, policy, tmp_path / "build"),
     ):
         pass
