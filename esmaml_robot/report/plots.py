@@ -103,7 +103,8 @@ def plot_learning(
         axes.plot(x, y, color=colour, lw=0.6, alpha=0.35)
         width = max(1, len(y) // 30)
         smooth = np.convolve(y, np.ones(width) / width, mode="valid")
-        axes.plot(x[width - 1 :], smooth, color=colour, lw=1.8, label=label)
+        alone = "o" if len(smooth) == 1 else None  # a line through one point cannot be seen
+        axes.plot(x[width - 1 :], smooth, color=colour, lw=1.8, marker=alone, label=label)
     if reference is not None:
         axes.axhline(reference[1], color=GREY, ls="--", lw=1.2, label=reference[0])
     axes.set(xlabel="training episodes, adaptation included", ylabel="mean return of perturbed policies")
@@ -114,14 +115,14 @@ def plot_learning(
 
 def plot_scores(path: Path, rows: Sequence[tuple[str, float, float, float, float]]) -> Path:
     """Bars with 95 % intervals; rows: label, before adaptation, its half width, after, its half width."""
-    figure = Figure(figsize=(7.5, 4.2), layout="constrained")
+    figure = Figure(figsize=(max(7.5, 1.25 * len(rows)), 4.2), layout="constrained")
     axes = figure.subplots()
     places = np.arange(len(rows))
     for shift, at, colour, label in ((-0.19, 1, GREY, "before"), (0.19, 3, BLUE, "after")):
         heights, errors = [r[at] for r in rows], [r[at + 1] for r in rows]
         axes.bar(places + shift, heights, 0.36, yerr=errors, capsize=4, color=colour, label=label)
-    axes.set_xticks(places, [r[0] for r in rows])
+    axes.set_xticks(places, [r[0] for r in rows], fontsize=8)
     axes.set_ylabel("return on held-out tasks")
-    axes.legend(fontsize=8)
+    figure.legend(loc="outside upper right", ncols=2, fontsize=8)  # above: bars may be anywhere in the axes
     axes.grid(axis="y", alpha=0.25)
     return save_figure(figure, path)
