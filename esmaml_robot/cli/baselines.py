@@ -16,7 +16,7 @@ from ..comparison import UNTRAINED, Row
 from ..errors import ConfigError, ToolMissing
 from ..evaluation import Split, TaskFamily
 from ..policy import Normaliser, Policy, initial_theta
-from .common import check_interface, err, family_of, guarded, out, print_json, progress_bar
+from .common import check_interface, err, family_of, guarded, out, plain_table, print_json, progress_bar
 from .settings import assign, run_config
 from .train import Settings
 
@@ -84,12 +84,12 @@ def pg_maml_rows(
 
 
 def pg_table(rows: list[Row], tasks: int, episodes: int) -> Table:
-    table = Table(
+    table = plain_table(
+        *("", "before", "after", "ended early", "inner rate", "training episodes"),
+        words=1,
         title=f"Return on {tasks} held-out tasks, mean ± 95 % interval; {episodes} adaptation episodes",
         caption="* at the inner learning rate that suits it best, chosen on validation tasks",
     )
-    for name in ("", "before", "after", "ended early", "inner rate", "training episodes"):
-        table.add_column(name, justify="left" if not name else "right")
     for row in rows:
         cells = (str(row.before), str(row.after), f"{row.ended_early:.0%}", f"{row.sigma:g}")
         table.add_row(row.label, *cells, str(row.training_episodes))

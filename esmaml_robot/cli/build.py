@@ -98,7 +98,7 @@ def build(
         return
     layout = policy.spec if frozen is None else frozen.layout
     table = Table(title=f"{spec.name} on {board}: {layout.describe()}, policy {image.manifest.policy_hash}")
-    table.add_column("file")
+    table.add_column("file", overflow="fold")
     table.add_column("bytes", justify="right")
     table.add_column("SHA-256")
     for name, file in sorted(image.manifest.files.items()):

@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any, ParamSpec
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
 
 from ..baselines.pg_run import PGConfig
 from ..checkpoint import RunConfig, RunFolder
@@ -126,6 +128,19 @@ def robot_of(run: Path, given: str | None) -> tuple[RobotSpec, str]:
 def print_json(value: Any) -> None:
     """One JSON document on standard output."""
     print(json.dumps(value, indent=2, sort_keys=True))
+
+
+def plain_table(*headings: str, words: int, title: str, caption: str | None = None) -> Table:
+    """A table that shows names and figures whole in 80 columns; words in its first `words` columns, then numbers.
+
+    Lines between columns would take the room, and a heading that could stay in one line would be given it.
+    """
+    table = Table(title=title, caption=caption, box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    for i, heading in enumerate(headings):
+        numbers = i >= words
+        lines = heading.replace(" ", "\n") if numbers else heading
+        table.add_column(lines, justify="right" if numbers else "left", no_wrap=not numbers)
+    return table
 
 
 def progress_bar() -> Progress:

@@ -44,7 +44,7 @@ def _port(path: str) -> dict[str, Any]:
 def _table(tools: list[Any]) -> Table:
     table = Table(title="tools")
     for column in ("", "what", "name", "version", "for", "Debian package"):
-        table.add_column(column)
+        table.add_column(column, overflow="fold")
     for tool in tools:
         there = "yes" if tool.usable else (tool.problem or "missing")
         table.add_row(there, tool.kind, tool.name, tool.version, ", ".join(tool.boards), tool.package)

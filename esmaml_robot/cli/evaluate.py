@@ -14,17 +14,17 @@ from ..comparison import ES_MAML, Row, compare
 from ..evaluation import Split
 from ..report.plots import plot_scores
 from .baselines import pg_maml_rows, scratch_row
-from .common import err, family_of, guarded, out, print_json
+from .common import err, family_of, guarded, out, plain_table, print_json
 
 
 def comparison_table(rows: list[Row], tasks: int, episodes: int) -> Table:
     """The comparison for a terminal."""
-    table = Table(
+    table = plain_table(
+        *("", "before", "after", "ended early", "inner sigma", "training episodes"),
+        words=1,
         title=f"Return on {tasks} held-out tasks, mean ± 95 % interval; {episodes} adaptation episodes",
         caption="* at the step size that suits it best, chosen on validation tasks; PG-MAML's is a learning rate",
     )
-    for name in ("", "before", "after", "ended early", "inner sigma", "training episodes"):
-        table.add_column(name, justify="left" if not name else "right")
     for row in rows:
         style = "bold" if row.label == ES_MAML else ""
         cells = (str(row.before), str(row.after), f"{row.ended_early:.0%}", f"{row.sigma:g}")

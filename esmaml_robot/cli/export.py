@@ -105,7 +105,7 @@ def _show(title: str, report: Any, as_json: bool, measured: Any = None) -> None:
         print_json(report.to_json() | ({} if measured is None else {"report": measured.to_json()}))
         return
     table = Table(title=title)
-    table.add_column("file")
+    table.add_column("file", overflow="fold")
     table.add_column("bytes", justify="right")
     for file in report.files:
         table.add_row(str(file.path), str(file.size))

@@ -6,12 +6,10 @@ import importlib
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
-
 from ..policy import Policy
 from ..policy_frozen import Arithmetic
 from ..robot_spec import RobotSpec
-from .common import err, out, own_package
+from .common import err, out, own_package, plain_table
 from .freezing import observed_in_episodes
 
 
@@ -34,9 +32,7 @@ def write_report(policy: Policy, spec: RobotSpec, run: Path, folder: Path) -> An
 def show_report(report: Any, folder: Path) -> None:
     """The table, and where it lies."""
     reporting = importlib.import_module("firmware_export.report")
-    table = Table(title=f"{report.robot}: counts to counts, measured")
-    for i, heading in enumerate(reporting.HEADINGS):
-        table.add_column(heading, justify="left" if i < 2 else "right")
+    table = plain_table(*reporting.HEADINGS, words=2, title=f"{report.robot}: counts to counts, measured")
     missing = [row for row in report.rows if row.missing]
     for row in report.rows:
         if not row.missing:

@@ -57,6 +57,13 @@ def _run(path: Path) -> dict[str, Any]:
     }
 
 
+def _words(value: Any) -> str:
+    """One entry of a table within the table."""
+    if isinstance(value, dict):
+        return ", ".join(str(v) if k == "summary" else f"{k} {v}" for k, v in value.items())
+    return "no robot" if value is None else str(value)
+
+
 @guarded
 def info(
     run: Annotated[Path | None, typer.Argument(help="Run folder to describe; without it, the installation.")] = None,
@@ -73,8 +80,7 @@ def info(
     table = Table(show_header=False, box=None)
     for key, value in values.items():
         if isinstance(value, dict):
-            parts = {k: ", ".join(map(str, v.values())) if isinstance(v, dict) else v for k, v in value.items()}
-            text = "\n".join(f"{k}: {v}" for k, v in parts.items())
+            text = "\n".join(f"{k}: {_words(v)}" for k, v in value.items())
         elif isinstance(value, list):
             text = ", ".join(map(str, value)) or "none"
         else:

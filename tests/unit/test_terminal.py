@@ -1,0 +1,55 @@
+"""What a person reads in a terminal of 80 columns, and in a file that output is sent to."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
+from esmaml_robot.cli.baselines import pg_table
+from esmaml_robot.cli.common import plain_table
+from esmaml_robot.cli.evaluate import comparison_table
+from esmaml_robot.cli.main import app
+from esmaml_robot.comparison import Row
+from esmaml_robot.scoring import Estimate
+from firmware_export.report import HEADINGS
+
+LABELS = ("ES-MAML", "domain randomisation *", "untrained (initial theta) *")
+
+
+def shown(table):
+    said = io.StringIO()
+    Console(width=80, file=said).print(table)
+    return said.getvalue()
+
+
+@pytest.mark.parametrize("table", [comparison_table, pg_table])
+def test_labels_and_figures_of_a_comparison_are_whole(table):
+    rows = [
+        Row(label, 0.15, 1_000_000, Estimate(-1314.8, 131.9, 128), Estimate(-1214.5, 99.5, 128), 0.25)
+        for label in LABELS
+    ]
+    text = shown(table(rows, 128, 21))
+    assert "…" not in text
+    for part in (*LABELS, "-1314.8", "131.9", "-1214.5", "1000000"):
+        assert part in text
+
+
+def test_a_report_of_each_chip_is_whole():
+    table = plain_table(*HEADINGS, words=2, title="rover_uno")
+    table.add_row(*("cortex-m4f", "float32", "11,568", "180", "no bound", "696 .. 704 instructions", "28.2", "5.0e-04"))
+    table.add_row(
+        *("atmega328p", "float32", "23,362", "1,178", "126", "136,431 .. 137,243 cycles", "12,328", "5.0e-04")
+    )
+    text = shown(table)
+    assert "…" not in text
+    for part in ("cortex-m4f", "atmega328p", "instructions", "137,243", "12,328", "5.0e-04"):
+        assert part in text
+
+
+def test_every_figure_of_the_installation_has_a_name():
+    text = " ".join(CliRunner().invoke(app, ["info"]).stdout.split())
+    assert "spec_hash 48c1730518cbb12e, control_rate_hz 10" in text
+    assert "sinusoid: no robot" in text
