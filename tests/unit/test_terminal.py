@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 
 import pytest
 from rich.console import Console
@@ -53,3 +55,13 @@ def test_every_figure_of_the_installation_has_a_name():
     text = " ".join(CliRunner().invoke(app, ["info"]).stdout.split())
     assert "spec_hash 48c1730518cbb12e, control_rate_hz 10" in text
     assert "sinusoid: no robot" in text
+
+
+@pytest.mark.parametrize("command", [["robot", "list", "--json"], ["tasks"], ["tasks", "--json"]])
+def test_output_that_finds_no_space_is_one_line(command):
+    with open("/dev/full", "w") as full:
+        program = [sys.executable, "-c", "from esmaml_robot.cli.main import run; run()", *command]
+        done = subprocess.run(program, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("esmaml: no space left to write to; ")
+    assert done.stderr.count("\n") == 1
