@@ -60,7 +60,8 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
             print("esmaml: no space left to write to; free some, or send the output elsewhere.", file=sys.stderr)
             raise typer.Exit(1) from error
         except KeyboardInterrupt as error:
-            print("\nesmaml: interrupted; what was finished is saved, go on with --resume.", file=sys.stderr)
+            saved = "; what was finished is saved, go on with --resume" if "resume" in kwargs else ""
+            print(f"\nesmaml: interrupted{saved}.", file=sys.stderr)
             raise typer.Exit(EXIT_INTERRUPTED) from error
 
     return run

@@ -65,3 +65,17 @@ def test_output_that_finds_no_space_is_one_line(command):
     assert done.returncode == 1
     assert done.stderr.startswith("esmaml: no space left to write to; ")
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("command", "said"), [(("eval", "run"), "interrupted."), (("train",), "interrupted; what was finished is saved")]
+)
+def test_ctrl_c_promises_what_the_command_can_keep(monkeypatch, command, said):
+    def interrupted(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("esmaml_robot.cli.evaluate.RunFolder", interrupted)
+    monkeypatch.setattr("esmaml_robot.cli.train.run_config", interrupted)
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 130
+    assert said in done.stderr
