@@ -53,7 +53,7 @@ def read_rows(path: Path, inputs: int) -> F64:
         else:
             lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
             first = lines[0].replace(";", ",").split(",") if lines else []
-            skip = 0 if all(re.fullmatch(r"\s*[-+]?[\d.].*", cell) for cell in first) else 1
+            skip = 0 if all(re.fullmatch(r"\s*[-+]?([\d.].*|nan|inf)\s*", cell, re.IGNORECASE) for cell in first) else 1
             cells = [line.replace(";", ",").split(",") for line in lines[skip:]]
             rows = np.array([[float(cell) for cell in row] for row in cells], np.float64)
     except (OSError, ValueError, EOFError) as problem:  # the last: an empty .npy

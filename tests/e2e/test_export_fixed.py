@@ -178,6 +178,9 @@ def test_rows_decide_the_counts(actor, tmp_path):
     assert np.abs(run(plan, counts) * [o.scale for o in given.outputs] - exact).max() < 2e-3
     np.savetxt(tmp_path / "rows.csv", rows, delimiter=";")
     np.testing.assert_array_equal(read_rows(tmp_path / "rows.csv", 3), np.loadtxt(tmp_path / "rows.csv", delimiter=";"))
+    (tmp_path / "rows.csv").write_text("nan,1,2\n" + "3,4,5\n" * 40)  # a bad row is no line of names
+    with pytest.raises(ExportError, match=r"row 0 is \[nan, 1.0, 2.0\]"):
+        read_rows(tmp_path / "rows.csv", 3)
 
 
 def test_what_is_refused_leaves_everything_as_it_was(esmaml, actor, corners, tmp_path):
