@@ -148,9 +148,16 @@ class BoardProcess:
         try:
             return str(json.loads(line)["port"])
         except (ValueError, KeyError, TypeError) as error:
+            silent = not line and self._child.poll() is None
+            advice = (
+                "A board of your own has to open a pseudo-terminal, as boards/host does by common/line.c; one for "
+                "a chip needs an [emulator] in its board.toml."
+                if silent
+                else "Build it again; if that does not help, run it by hand."
+            )
             raise LinkError(
                 f"the firmware did not say within {START_SECONDS:g} s at which port it listens: it printed "
-                f"{line[:80]!r}, exit code {self._child.poll()}. Build it again; if that does not help, run it by hand."
+                f"{line[:80]!r}, exit code {self._child.poll()}. {advice}"
             ) from error
 
     def serve(self, stop_fds: Sequence[int] = ()) -> None:

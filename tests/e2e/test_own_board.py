@@ -10,7 +10,7 @@ import pytest
 
 from esmaml_robot.bridge.controller import RobotController
 from esmaml_robot.bridge.messages import Fault, Reason
-from esmaml_robot.errors import ExportError, SafetyStop
+from esmaml_robot.errors import ExportError, LinkError, SafetyStop
 from esmaml_robot.policy import Normaliser, Policy, PolicySpec
 from esmaml_robot.robot_spec import load_robot
 from firmware_export.board_file import TEMPLATE, load_board
@@ -18,7 +18,9 @@ from firmware_export.board_new import new_board
 from firmware_export.build import build_firmware
 from firmware_export.policy_c import write_policy_c
 from firmware_export.robot_c import write_robot_c
+from sim.virtual_robot import board_process
 from sim.virtual_robot.launcher import VirtualRobot
+from sim.virtual_robot.plants import make_plant
 
 LAYOUT = PolicySpec(inputs=2, outputs=2, hidden=(8,))
 THETA = np.random.default_rng(2).normal(scale=0.3, size=LAYOUT.dimension).astype(np.float32)
@@ -103,7 +105,11 @@ def test_the_template_compiles_and_refuses_to_be_armed_until_it_is_filled_in(rob
     spec, file, generated = robot
     monkeypatch.chdir(tmp_path)
     new_board("bench", tmp_path / "bench")
-    assert build_firmware("./bench", spec, generated, tmp_path / "as_it_is").flash_bytes > 10_000
+    as_it_is = build_firmware("./bench", spec, generated, tmp_path / "as_it_is")
+    assert as_it_is.flash_bytes > 10_000
+    monkeypatch.setattr(board_process, "START_SECONDS", 0.5)
+    with pytest.raises(LinkError, match="A board of your own has to open a pseudo-terminal"):
+        board_process.BoardProcess(as_it_is.command, spec, make_plant(spec, 1, None))
     fill_in(tmp_path / "bench" / "board.toml", BOARD_TOML)
     fill_in(tmp_path / "bench" / "board.c", ANSWERS)
     half = build_firmware("./bench", spec, generated, tmp_path / "half")
