@@ -11,10 +11,11 @@ from rich.table import Table
 from ..baselines.pg_run import PGFolder
 from ..checkpoint import RunFolder
 from ..comparison import ES_MAML, Row, compare
+from ..errors import ConfigError
 from ..evaluation import Split
 from ..report.plots import plot_scores
 from .baselines import pg_maml_rows, scratch_row
-from .common import err, family_of, guarded, out, plain_table, print_json
+from .common import check_interface, err, family_of, guarded, out, plain_table, print_json
 
 
 def comparison_table(rows: list[Row], tasks: int, episodes: int) -> Table:
@@ -60,11 +61,18 @@ def evaluate(
     """
     checkpoint = RunFolder(run).newest()
     other = RunFolder(beside).newest() if beside is not None else None
+    if other is not None and other.config.operator.name != "none":
+        raise ConfigError(
+            f"--beside {beside} was trained with an operator ({other.config.operator.name}), so it is no domain "
+            "randomisation; `esmaml train --baseline` makes one."
+        )
     other_pg = PGFolder(pg_maml).load() if pg_maml is not None else None
     operator = checkpoint.config.adaptation
     changed = operator if queries is None else operator.model_copy(update={"queries": queries})
     budget = changed.build().episodes
     family = family_of(checkpoint.config)
+    if other is not None:
+        check_interface(other.config, family.interface_hash, f"family {family.name}")
     split: Split = "outside" if outside else "test"
     with err.status("evaluating on held-out tasks") as status:
         rows = compare(

@@ -15,6 +15,7 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from esmaml_robot import checkpoint
+from esmaml_robot.adaptation import OperatorConfig
 from esmaml_robot.checkpoint import RunFolder
 from esmaml_robot.robot_spec import load_robot
 from firmware_export.build import build_host_firmware
@@ -192,6 +193,15 @@ def test_unknown_family_and_setting(esmaml, tmp_path):
         code=2, says=["operator.sigmma"],
     )  # fmt: skip
     assert not (tmp_path / "x").exists()
+
+
+def test_a_control_that_is_none_is_not_called_one(esmaml, run, make_run, tmp_path):
+    refused(
+        esmaml, "eval", run, "--beside", run, "--tasks", "2", code=2, says=["hill_climb", "esmaml train --baseline"]
+    )
+    other = make_run(tmp_path / "other", operator=OperatorConfig(name="none"), spec_hash="0" * 16)
+    refused(esmaml, "eval", run, "--beside", other, "--tasks", "2", code=4, says=["spec_hash differs"])
+    assert not (run / "scores.png").exists()
 
 
 def test_export_without_an_adapted_policy_says_what_to_do(esmaml, run):
