@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,6 +16,7 @@ from ..bridge.parameters import keep_parameters, read_parameters
 from ..bridge.refusals import FROZEN, fault_name, fault_text
 from ..bridge.transport import listed_ports
 from ..errors import ConfigError
+from ..files import atomic_write_bytes
 from .common import err, guarded, out, print_json
 from .robot_alone import pause, resume, watch
 from .robot_arm import arm
@@ -160,7 +162,9 @@ def params(
     if keep or forget:
         keep_parameters(link, keep)
     if save is not None:
-        np.save(save, theta)
+        whole = io.BytesIO()
+        np.save(whole, theta)  # into a file by its path numpy would add .npy to the name
+        atomic_write_bytes(save, whole.getvalue(), error=ConfigError)
     values: dict[str, Any] = {"parameters": theta.tolist()} if as_json else {"parameters": theta.size}
     values |= {"norm": float(np.linalg.norm(theta.astype(np.float64))), "kept": keep, "forgotten": forget}
     show(f"parameters at {link.port}", values, as_json)

@@ -58,6 +58,11 @@ def test_self_test_status_and_parameters(esmaml, plugged_in, tmp_path):
     shown = asked(esmaml, "params", port, "--save", tmp_path / "theta.npy")
     assert np.float32(shown["parameters"]).tobytes() == policy.theta.tobytes()
     assert np.load(tmp_path / "theta.npy").tobytes() == policy.theta.tobytes()
+    asked(esmaml, "params", port, "--save", tmp_path / "theta")
+    assert np.load(tmp_path / "theta").tobytes() == policy.theta.tobytes()  # under the name that was asked for
+    refused = esmaml("robot", "params", "--port", port, "--save", tmp_path / "none" / "theta.npy", check=False)
+    assert refused.returncode == 2
+    assert "Traceback" not in refused.stderr
     assert asked(esmaml, "params", port, "--keep")["kept"]
     assert asked(esmaml, "params", port, "--forget")["forgotten"]
 
