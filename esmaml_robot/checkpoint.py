@@ -309,7 +309,9 @@ class RunFolder:
         """The latest checkpoint of the run; CheckpointError where there is none."""
         file = self.newest_file()
         if file is None:
-            raise CheckpointError(f"{self.path} holds no checkpoint, so it is no run folder; `esmaml train` makes one.")
+            below = sorted({str(p.parent.parent) for p in self.path.glob("*/checkpoints/*.safetensors")})
+            advice = f"runs in it: {', '.join(below)}" if below else "`esmaml train` makes one"
+            raise CheckpointError(f"{self.path} holds no checkpoint, so it is no run folder; {advice}.")
         return load_checkpoint(file)
 
     def keep_newest(self, count: int) -> None:

@@ -210,6 +210,7 @@ def test_export_without_an_adapted_policy_says_what_to_do(esmaml, run):
 
 def test_export_of_what_is_not_there_names_what_is(esmaml, run, tmp_path):
     refused(esmaml, "export", tmp_path / "other", code=3, says=["other holds no checkpoint", "esmaml train"])
+    refused(esmaml, "info", run.parent, code=3, says=["no run folder; runs in it: ", str(run)])  # as of `esmaml demo`
     esmaml("adapt", run, "--port", "sim://rover_uno", "--name", "desk")
     refused(esmaml, "export", run, "--session", "robot", code=3, says=["no adapted policy 'robot'", "there: desk."])
 
