@@ -7,7 +7,7 @@ import json
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,6 @@ from ..checkpoint import Checkpoint, RunFolder, metrics_until
 from ..comparison import SIGMA_GRID, Row, compare
 from ..files import atomic_write_text
 from ..policy_file import load_policy
-from ..report.plots import Story, plot_learning, plot_scores, plot_story
 from ..robot_spec import RobotSpec, load_robot
 from ..search import candidate_seeds
 from ..signals import Signals
@@ -28,6 +27,9 @@ from .evaluate import comparison_table
 from .export import export_files
 from .settings import baseline_config, run_config
 from .train import DEFAULT_WORKERS, Workers, train_with_bar
+
+if TYPE_CHECKING:
+    from ..report.plots import Story
 
 F32 = npt.NDArray[np.float32]
 
@@ -50,6 +52,8 @@ def _paths_of(family: Any, checkpoint: Checkpoint, params: F32, hidden_task: int
 
 def _story(checkpoint: Checkpoint, outcome: AdaptOutcome, spec: RobotSpec, hidden_task: int, seed: int) -> Story:
     """The picture's data: simulated paths of the meta-policy, telemetry of the robot's episodes."""
+    from ..report.plots import Story
+
     family = family_of(checkpoint.config)
     corners = importlib.import_module("sim.tasks.beacon").CORNERS
     theta = checkpoint.policy.theta
@@ -168,6 +172,8 @@ def _write_pictures(
     seed: int,
 ) -> dict[str, Any]:
     """story.png, learning.png and scores.png; returns the summary's part on them."""
+    from ..report.plots import plot_learning, plot_scores, plot_story  # here: matplotlib takes long to load
+
     story = _story(checkpoint, outcome, spec, hidden, seed)
     plot_story(folder / "story.png", story)
     everything = 2**62

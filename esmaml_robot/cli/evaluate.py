@@ -13,7 +13,6 @@ from ..checkpoint import RunFolder
 from ..comparison import ES_MAML, Row, compare
 from ..errors import ConfigError
 from ..evaluation import Split
-from ..report.plots import plot_scores
 from .baselines import pg_maml_rows, scratch_row
 from .common import check_interface, err, family_of, guarded, out, plain_table, print_json
 
@@ -89,6 +88,8 @@ def evaluate(
                 scratch_row(family, config, episodes=count, split=split, tasks=tasks, choosing=choosing, seed=seed)
             )
     if picture:
+        from ..report.plots import plot_scores  # half of the time that a command takes to begin is matplotlib's
+
         plot_scores(run / "scores.png", [row.bar() for row in rows])
     if as_json:
         print_json([row.to_json() for row in rows])

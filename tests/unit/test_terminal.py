@@ -10,6 +10,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
+from esmaml_robot import __version__
 from esmaml_robot.cli.baselines import pg_table
 from esmaml_robot.cli.common import plain_table
 from esmaml_robot.cli.evaluate import comparison_table
@@ -79,3 +80,21 @@ def test_ctrl_c_promises_what_the_command_can_keep(monkeypatch, command, said):
     done = CliRunner().invoke(app, command)
     assert done.exit_code == 130
     assert said in done.stderr
+
+
+def test_commands_begin_without_what_only_pictures_and_training_need():
+    heavy = ("matplotlib", "pybullet", "onnxruntime", "torch", "sklearn", "gymnasium")
+    program = f"import sys, esmaml_robot.cli.main; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_version():
+    done = subprocess.run(
+        [sys.executable, "-c", "from esmaml_robot.cli.main import run; run()", "--version"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert done.stdout == f"esmaml {__version__}\n"
