@@ -4,7 +4,7 @@
     python -m benchmarks.boards --json boards.json
 
 Flash and RAM are those of the linked image of four_corners (policy 2-8-2, 42 parameters). Stack is what the controller
-says of itself; on the emulated ATmega328P it is the lowest stack pointer that it ever had, and cycles are those from
+says of itself; on an emulated ATmega it is the lowest stack pointer that it ever had, and cycles are those from
 the beginning to the end of firmware_tick() in control periods with torque. On the Cortex-M4F they are instructions, of
 the same episodes run again without the board's own part (firmware_export/control_period.py); the microseconds are those
 at 25 MHz and an instruction a cycle, a lower bound. Round trips are of a STATUS question; beside them stands a bare C
@@ -50,7 +50,7 @@ def measure(firmware: Firmware, policy: Policy, count: int, folder: Path, echo: 
         result |= {"flash_there": memory.flash_bytes, "ram_there": memory.ram_bytes}
     report = folder / f"{firmware.board}.json"
     command = firmware.command
-    if firmware.board == "atmega328p":
+    if firmware.board.startswith("atmega"):
         # the emulator's options are passed through a wrapper, because a virtual robot does not know this one
         wrapper = folder / "measured"
         wrapper.write_text(f'#!/bin/sh\nexec "{command[0]}" "{command[1]}" --report "{report}" "$@"\n')

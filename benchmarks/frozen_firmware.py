@@ -85,7 +85,7 @@ def measure(board: str, arithmetic: Arithmetic, policy: Policy, spec: RobotSpec)
         stack = firmware.stack.bytes if firmware.stack else None
         row: dict[str, Any] = {"board": board, "format": arithmetic, "flash": firmware.flash_bytes}
         row |= {"ram": firmware.ram_bytes, "stack_bound": stack}
-        if board == "atmega328p":
+        if board.startswith("atmega"):
             row["worst_period_cycles"] = worst_period(firmware, spec, layout, folder)
         elif board == COUNTED_BOARD:
             episodes = run_episodes(spec, layout, firmware.command, board)
