@@ -252,7 +252,7 @@ def test_a_main_loop_that_hangs_is_reset_on_the_cortex_m4_too(tmp_path):
 
 def test_the_chip_has_room_to_spare(built):
     uno = built("atmega328p")
-    assert uno.flash_bytes < 0.86 * 32256
+    assert uno.flash_bytes < 0.88 * 32256
     # a stack of 530 bytes on top, as measured above, and a quarter of the 2048 bytes free
     assert uno.ram_bytes + 530 <= 0.75 * 2048
 
