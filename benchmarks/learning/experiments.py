@@ -17,12 +17,14 @@ class Table:
     Attributes:
         bar: out of the mean over seeds of each line's adapted return (by label), whether the figure is reached.
         wanted: the same in words.
+        apart: the figure counts only with intervals apart from every control on every seed.
     """
 
     queries: int
     split: Split = "test"
     bar: Callable[[Mean], bool] | None = None
     wanted: str = "ES-MAML above both controls, intervals apart"
+    apart: bool = False
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,12 @@ OURS, DR, UNTRAINED = "ES-MAML", "domain randomisation", "untrained (theta = 0) 
 
 def ahead_by(share: float) -> Callable[[Mean], bool]:
     """A bar: ES-MAML at its best step that much above domain randomisation, whichever of its two steps is better."""
-    return lambda mean: mean(OURS + " *") >= (1 + share) * max(mean(DR), mean(DR + " *"))
+
+    def reached(mean: Mean) -> bool:
+        control = max(mean(DR), mean(DR + " *"))
+        return mean(OURS + " *") >= control + share * abs(control)  # a return may be negative
+
+    return reached
 
 
 EXPERIMENTS: dict[str, Experiment] = {
@@ -101,18 +108,24 @@ EXPERIMENTS: dict[str, Experiment] = {
                     10,
                     "outside",
                     bar=ahead_by(0.35),
-                    wanted="outside the training range, 11 episodes: at least 35 % above domain randomisation",
+                    wanted="outside the training range, 11 episodes: at least 35 % above domain randomisation, "
+                    "intervals apart",
+                    apart=True,
                 ),
                 Table(
                     50,
                     "outside",
                     bar=ahead_by(0.35),
-                    wanted="outside the training range, 51 episodes: at least 35 % above domain randomisation",
+                    wanted="outside the training range, 51 episodes: at least 35 % above domain randomisation, "
+                    "intervals apart",
+                    apart=True,
                 ),
                 Table(
                     10,
                     bar=ahead_by(0.08),
-                    wanted="inside the training range, 11 episodes: at least 8 % above domain randomisation",
+                    wanted="inside the training range, 11 episodes: at least 8 % above domain randomisation, "
+                    "intervals apart",
+                    apart=True,
                 ),
             ],
             tasks=48,
