@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from ..baselines.pg_maml import PGProgress
 
 app = typer.Typer(
-    help="Baselines to measure a gain against: policy-gradient MAML, and learning from scratch.", no_args_is_help=True
+    help="Baselines to measure a gain against: policy-gradient MAML, and learning from scratch.\n\n"
+    "Example: esmaml baseline pg-maml four_corners --out runs/pg",
+    no_args_is_help=True,
 )
 
 #: Settings of the family and the policy; all other --set belong to policy-gradient MAML itself.

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from .common import guarded, out, own_package, print_json
 
-app = typer.Typer(help="Boards that firmware is built for.", no_args_is_help=True)
+app = typer.Typer(help="Boards that firmware is built for.\n\nExample: esmaml board new my_board", no_args_is_help=True)
 
 
 @app.command("list")

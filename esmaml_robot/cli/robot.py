@@ -24,7 +24,10 @@ from .robot_live import latency, monitor
 from .robot_log import log
 from .robot_port import AsJson, at_port, greeted, robot_name, show
 
-app = typer.Typer(help="Look at a controller, stop it, test it.", no_args_is_help=True)
+app = typer.Typer(
+    help="Look at a controller, stop it, test it.\n\nExample: esmaml robot info --port /dev/ttyACM0",
+    no_args_is_help=True,
+)
 
 
 @app.command(name="list")

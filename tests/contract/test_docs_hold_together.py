@@ -72,6 +72,13 @@ def test_the_commands_and_options_that_a_page_names_exist(page):
         assert named <= known | {"--help"}, f"esmaml {name}: no {sorted(named - known)}"
 
 
+@pytest.mark.parametrize("name", GROUPS)
+def test_help_of_a_group_has_an_example_of_a_command_in_it(name):
+    examples = re.findall(rf"Example: esmaml ({name} [a-z-]+)", typer.main.get_command(app).commands[name].help or "")
+    assert examples, "no example"
+    assert set(examples) <= set(COMMANDS)
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help_has_an_example_with_options_that_exist(name):
     command = COMMANDS[name]
