@@ -138,7 +138,7 @@ EXPERIMENTS: dict[str, Experiment] = {
             "quadruped_direction",
             "m/s",
             [Table(10)],
-            tasks=50,
+            tasks=200,
             validation_tasks=25,
             settings=("episodes=30000",),
             grid=(0.05, 0.1, 0.2, 0.4),
