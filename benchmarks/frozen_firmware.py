@@ -5,7 +5,7 @@
 
 The policy has the architecture of `four_corners` (2-8-2) and parameters drawn at random, on
 rover_uno. Sizes are of the linked images; the stack is the bound of the worst case. A control period is
-`firmware_tick()`: sensors, policy, limits, reward, telemetry. On the ATmega328P its cycles are the most of three
+`firmware_tick()`: sensors, policy, limits, reward, telemetry. On an ATmega its cycles are the most of three
 episodes, counted by simavr; on the Cortex-M4F its instructions are, counted by QEMU in the same episodes run again
 without the board's own part, pins, bus and line (firmware_export/control_period.py). Exact counts, no times.
 """
