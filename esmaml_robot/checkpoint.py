@@ -294,7 +294,13 @@ class RunFolder:
         if self.newest_file() is not None or (self.config_file.exists() and not again):
             raise CheckpointError(f"{self.path} holds a run already; add --resume to go on, or choose another --out.")
         make_folder(self.checkpoints, error=CheckpointError)
+        self.describe(config)
+
+    def describe(self, config: RunConfig) -> None:
+        """Make config.yaml say `config`, if it does not."""
         text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+        if self.config_file.is_file() and self.config_file.read_text(encoding="utf-8").endswith("\n" + text):
+            return
         head = f"# how this run was made; esmaml-robot {__version__}\n"
         atomic_write_text(self.config_file, head + text, error=CheckpointError)
 
@@ -321,7 +327,7 @@ class RunFolder:
 
 
 def config_differences(old: BaseModel, new: BaseModel) -> list[str]:
-    """Keys in which two configurations differ; the episode budget counts, for the learning rate depends on it."""
+    """Keys in which two configurations differ."""
     a, b = (c.model_dump(mode="json") for c in (old, new))
     return sorted(k for k in a if a[k] != b[k])
 

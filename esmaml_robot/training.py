@@ -65,11 +65,13 @@ def train(
     written every `checkpoint_seconds`; 0 writes one an iteration.
 
     Args:
+        resume: go on with the run in the folder, if there is one; `config` is its own, or its own with more episodes.
         warm: the run that `config.warm_start` names.
 
     Raises:
         CheckpointError: the folder holds a run and `resume` is not set, or holds a run of another configuration, or
-            another program trains in it; `warm` is not the run that was named, or of another architecture.
+            one that more episodes would have made another, or another program trains in it; `warm` is not the run
+            that was named, or of another architecture.
         SimulationError: a simulated body yielded a number that is not finite.
     """
     goes_on = resume and folder.newest_file() is not None
@@ -90,13 +92,7 @@ def _train(
 ) -> Checkpoint:
     """`train`, in a folder that is ours; from `start`, or from the newest checkpoint where that is None."""
     if start is None:
-        checkpoint = folder.newest()
-        different = config_differences(checkpoint.config, config)
-        if different:
-            raise CheckpointError(
-                f"{folder.path} was made with other settings ({', '.join(different)}); resume it with its own, "
-                "or choose another --out."
-            )
+        checkpoint = _go_on(folder, config)
     else:
         checkpoint = start
         folder.create(config, again=resume)  # a run that was killed before its first checkpoint begins anew
@@ -139,6 +135,40 @@ def _train(
                     )
                 )
     return checkpoint
+
+
+def _go_on(folder: RunFolder, config: RunConfig) -> Checkpoint:
+    """The newest checkpoint of a run, which from now on is one of `config`: as it was, or with more episodes."""
+    checkpoint = folder.newest()
+    old = checkpoint.config
+    different = config_differences(old, config)
+    if different == ["episodes"] and config.episodes > old.episodes:
+        if cause := _bound_to_its_budget(checkpoint):
+            raise CheckpointError(
+                f"{folder.path} cannot go on beyond its {old.episodes} episodes as if it had been given more: {cause}. "
+                f"A new run can start from its policy: esmaml train {config.family} --from {folder.path} --out ..."
+            )
+        checkpoint = replace(checkpoint, config=config)
+        save_checkpoint(folder.checkpoint_file(checkpoint.state.iteration), checkpoint)
+    elif different:
+        raise CheckpointError(
+            f"{folder.path} was made with other settings ({', '.join(different)}); resume it with its own, "
+            "or choose another --out."
+        )
+    folder.describe(config)
+    return checkpoint
+
+
+def _bound_to_its_budget(checkpoint: Checkpoint) -> str | None:
+    """What a run has done by now that it would not have done with a larger budget; None where there is nothing."""
+    config, iteration = checkpoint.config, checkpoint.state.iteration
+    for key in ("learning_rate", "sigma"):
+        if getattr(config.meta, f"{key}_final") is not None and iteration:
+            return f"meta.{key} went towards meta.{key}_final over the whole run"
+    every = config.validation.every
+    if every and iteration == config.iterations and iteration % every:
+        return f"it ended with a validation, which comes every {every} iterations otherwise"
+    return None
 
 
 def _start(config: RunConfig, warm: Checkpoint | None) -> Checkpoint:

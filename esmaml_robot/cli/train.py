@@ -51,7 +51,7 @@ def train(
         str | None,
         typer.Argument(help="Task family by name, or module:Class of your own.", show_default="four_corners"),
     ] = None,
-    out_folder: Annotated[Path, typer.Option("--out", help="Run folder to make.")] = Path("runs/four_corners"),
+    out: Annotated[Path | None, typer.Option(help="Run folder to make.", show_default="runs/FAMILY")] = None,
     seed: Annotated[
         int | None, typer.Option(help="Run seed: decides every random number.", min=0, show_default="0")
     ] = None,
@@ -74,17 +74,20 @@ def train(
 
     A task family of your own: esmaml train my_module:MyFamily --out runs/mine
 
-    With --resume and nothing but --out, the run goes on with its own settings.
+    With --resume and nothing but --out, the run goes on with its own settings. With --episodes as well it goes on until
+    it has had so many, and is the run that it would have been with as many from the start.
     """
+    name = family or "four_corners"
+    out_folder = out or Path("runs") / name.rpartition(":")[2]
     folder = RunFolder(out_folder)
-    given = (family, seed, episodes, policy, start_from)
-    said_anything = baseline or any(v is not None for v in given) or bool(settings)
+    said_anything = baseline or any(v is not None for v in (family, seed, policy, start_from)) or bool(settings)
     start = None
     if resume and not said_anything and folder.newest_file() is not None:
         config = folder.newest().config
         family_of(config)
+        if episodes is not None:
+            config = parse_run_config({**config.model_dump(mode="json"), "episodes": episodes})
     else:
-        name = family or "four_corners"
         config = run_config(name, seed=seed or 0, episodes=episodes, policy=policy, settings=tuple(settings or ()))
         config = baseline_config(config) if baseline else config
         if start_from is not None:

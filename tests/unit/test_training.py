@@ -212,7 +212,7 @@ def test_a_run_is_not_overwritten_nor_resumed_with_other_settings(tmp_path):
         train(config(40), folder, make_family)
     for other, key in [
         (config(40, 9), "seed"),
-        (config(80), "episodes"),  # the learning rate's schedule depends on it
+        (config(39), "episodes"),
         (config(40, 1, "operator.sigma=0.3"), "operator"),
         (config(40, 1, "meta.sigma=0.3"), "meta"),
         (config(40, 1, "policy.hidden=[5]"), "policy"),
@@ -220,6 +220,51 @@ def test_a_run_is_not_overwritten_nor_resumed_with_other_settings(tmp_path):
         with pytest.raises(CheckpointError, match=rf"made with other settings \({key}\)"):
             train(other, folder, make_family, resume=True)
     assert {p: p.read_bytes() for p in (tmp_path / "run").rglob("*") if p.is_file()} == files
+
+
+@pytest.mark.parametrize("more", [(), ("validation.every=2", "validation.tasks=2")])
+@pytest.mark.parametrize("first", [80, 120])
+def test_a_run_that_is_given_more_episodes_is_the_run_that_had_them_from_the_start(tmp_path, first, more):
+    rates = ("meta.learning_rate_final=null", *more)
+    whole, folder = config(EPISODES, 1, *rates), RunFolder(tmp_path / "run")
+    train(whole, RunFolder(tmp_path / "whole"), make_family)
+    if more:
+        first += 20  # validations of two tasks, 10 episodes each: after two iterations, and at the end
+    train(config(first, 1, *rates), folder, make_family)
+    if more and first > 100:
+        with pytest.raises(CheckpointError, match="it ended with a validation, which comes every 2 iterations"):
+            train(whole, folder, make_family, resume=True)
+        return
+    train(whole, folder, make_family, resume=True)
+    assert end(tmp_path / "run") == end(tmp_path / "whole")
+    assert folder.config_file.read_text() == (tmp_path / "whole" / "config.yaml").read_text()
+    assert folder.newest().config == whole
+
+
+def test_a_run_whose_schedules_go_by_its_budget_cannot_get_a_larger_one(tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    train(config(40), folder, make_family)
+    files = {p: p.read_bytes() for p in (tmp_path / "run").rglob("*") if p.is_file()}
+    with pytest.raises(CheckpointError, match=r"meta.learning_rate went towards .* esmaml train four_corners --from"):
+        train(config(80), folder, make_family, resume=True)
+    assert {p: p.read_bytes() for p in (tmp_path / "run").rglob("*") if p.is_file()} == files
+
+
+def test_killed_while_it_is_given_more_episodes_it_says_so_afterwards(tmp_path, monkeypatch):
+    rates = "meta.learning_rate_final=null"
+    folder = RunFolder(tmp_path / "run")
+    train(config(40, 1, rates), folder, make_family)
+
+    def killed(self, config):
+        raise Interrupted
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunFolder, "describe", killed)
+        with pytest.raises(Interrupted):
+            train(config(80, 1, rates), folder, make_family, resume=True)
+    train(folder.newest().config, folder, make_family, resume=True)
+    assert folder.newest().state.episodes == 80
+    assert "episodes: 80" in folder.config_file.read_text()
 
 
 # --- killed
