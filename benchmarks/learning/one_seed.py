@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from esmaml_robot.checkpoint import Checkpoint, RunConfig, RunFolder, config_differences
+from esmaml_robot.checkpoint import Checkpoint, RunConfig, RunFolder
 from esmaml_robot.cli.common import family_of
 from esmaml_robot.cli.settings import baseline_config, run_config
 from esmaml_robot.cli.train import train_with_bar, warm_config
@@ -18,14 +18,8 @@ from .experiments import EXPERIMENTS, Experiment
 
 
 def _trained(config: RunConfig, folder: Path, label: str, workers: int, warm: Checkpoint | None = None) -> Checkpoint:
-    """The run in `folder`: finished if it was begun, read if it is there, made otherwise."""
-    run = RunFolder(folder)
-    if run.newest_file() is not None:
-        checkpoint = run.newest()
-        different = config_differences(checkpoint.config, config)
-        if different:
-            raise CheckpointError(f"{folder} was made with other settings ({', '.join(different)}); remove it first.")
-    return train_with_bar(config, run, workers=workers, resume=folder.exists(), label=label, warm=warm)
+    """The run in `folder`: finished if it was begun, also with more episodes; read if it is there, made otherwise."""
+    return train_with_bar(config, RunFolder(folder), workers=workers, resume=folder.exists(), label=label, warm=warm)
 
 
 def train_seed(
