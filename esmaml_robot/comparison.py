@@ -20,6 +20,12 @@ from .scoring import Estimate, best_sigma, score
 #: Inner sigmas to choose from.
 SIGMA_GRID = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.8)
 
+#: The tasks of each split that is scored, in the words of titles.
+SCORED: dict[Split, str] = {
+    "test": "held-out tasks (split test)",
+    "outside": "tasks outside the training range (split outside)",
+}
+
 ES_MAML, DOMAIN_RANDOMISATION, UNTRAINED = "ES-MAML", "domain randomisation", "untrained"
 
 

@@ -12,7 +12,7 @@ from rich.table import Table
 from ..baselines.pg_run import PGConfig, PGFolder, PGRun, parse_pg_config
 from ..baselines.plain_es import best_curve, episodes_to_reach
 from ..checkpoint import RunConfig, RunFolder
-from ..comparison import UNTRAINED, Row
+from ..comparison import SCORED, UNTRAINED, Row
 from ..errors import ConfigError, ToolMissing
 from ..evaluation import Split, TaskFamily
 from ..policy import Normaliser, Policy, initial_theta
@@ -89,7 +89,7 @@ def pg_table(rows: list[Row], tasks: int, episodes: int) -> Table:
     table = plain_table(
         *("", "before", "after", "ended early", "inner rate", "training episodes"),
         words=1,
-        title=f"Return on {tasks} held-out tasks, mean ± 95 % interval; {episodes} adaptation episodes",
+        title=f"Return on {tasks} {SCORED['test']}, mean ± 95 % interval; {episodes} adaptation episodes",
         caption="* at the inner learning rate that suits it best, chosen on validation tasks",
     )
     for row in rows:
@@ -140,7 +140,7 @@ def pg_maml(
             run, family, episodes=config.adaptation_episodes, split="test", tasks=tasks, choosing=tasks, seed=0
         )
     if as_json:
-        print_json([row.to_json() for row in rows])
+        print_json([{"split": "test", **row.to_json()} for row in rows])
     else:
         out.print(pg_table(rows, tasks, config.adaptation_episodes))
 

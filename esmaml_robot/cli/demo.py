@@ -15,7 +15,7 @@ import typer
 
 from ..adaptation.base import Proposals, episode_seeds, materialise
 from ..checkpoint import Checkpoint, RunFolder, metrics_until
-from ..comparison import SIGMA_GRID, Row, compare
+from ..comparison import SCORED, SIGMA_GRID, Row, compare
 from ..files import atomic_write_text
 from ..policy_file import load_policy
 from ..robot_spec import RobotSpec, load_robot
@@ -183,7 +183,7 @@ def _write_pictures(
     }
     untrained = max((r for r in rows if r.training_episodes == 0), key=lambda r: r.after.mean)
     plot_learning(folder / "learning.png", curves, ("untrained start, adapted", untrained.after.mean))
-    plot_scores(folder / "scores.png", [row.bar() for row in rows])
+    plot_scores(folder / "scores.png", [row.bar() for row in rows], SCORED["test"])
     corner, distance = _nearest_corner(story.adapted)
     return {
         "scores": [r.to_json() for r in rows],

@@ -10,19 +10,19 @@ from rich.table import Table
 
 from ..baselines.pg_run import PGFolder
 from ..checkpoint import RunFolder
-from ..comparison import ES_MAML, Row, compare
+from ..comparison import ES_MAML, SCORED, Row, compare
 from ..errors import ConfigError
-from ..evaluation import Split
+from ..evaluation import Split, TaskFamily
 from .baselines import pg_maml_rows, scratch_row
 from .common import check_interface, err, family_of, guarded, out, plain_table, print_json
 
 
-def comparison_table(rows: list[Row], tasks: int, episodes: int) -> Table:
+def comparison_table(rows: list[Row], tasks: int, episodes: int, split: Split = "test") -> Table:
     """The comparison for a terminal."""
     table = plain_table(
         *("", "before", "after", "ended early", "inner sigma", "training episodes"),
         words=1,
-        title=f"Return on {tasks} held-out tasks, mean ± 95 % interval; {episodes} adaptation episodes",
+        title=f"Return on {tasks} {SCORED[split]}, mean ± 95 % interval; {episodes} adaptation episodes",
         caption="* at the step size that suits it best, chosen on validation tasks; PG-MAML's is a learning rate",
     )
     for row in rows:
@@ -30,6 +30,16 @@ def comparison_table(rows: list[Row], tasks: int, episodes: int) -> Table:
         cells = (str(row.before), str(row.after), f"{row.ended_early:.0%}", f"{row.sigma:g}")
         table.add_row(row.label, *cells, str(row.training_episodes), style=style)
     return table
+
+
+def require_outside(family: TaskFamily) -> None:
+    """Refuse the split `outside` of a family whose laws have no range of their own for it. Raises ConfigError."""
+    laws = getattr(family, "laws", None)  # a family without laws draws its tasks itself, and may know of the split
+    if laws is not None and not any(law.describe_outside() for law in laws):
+        raise ConfigError(
+            f"task family {family.name} has no tasks outside the training range, because none of its laws has a second "
+            "range; use its held-out tasks (split test), or declare a range (docs/your_own_robot.md)."
+        )
 
 
 @guarded
@@ -49,9 +59,9 @@ def evaluate(
     queries: Annotated[
         int | None, typer.Option(help="Of the adaptation operator.", min=1, show_default="the run's own")
     ] = None,
-    outside: Annotated[bool, typer.Option("--outside", help="Tasks beyond the training range instead.")] = False,
+    outside: Annotated[bool, typer.Option("--outside", help="Tasks outside the training range instead.")] = False,
     seed: Annotated[int, typer.Option(help="Seed of the operator's candidates.", min=0)] = 0,
-    picture: Annotated[bool, typer.Option(help="Write RUN/scores.png.")] = True,
+    picture: Annotated[bool, typer.Option(help="Write RUN/scores.png, or scores-outside.png.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print the scores as JSON.")] = False,
 ) -> None:
     """Score a run on held-out tasks, before and after adaptation, beside domain randomisation and the untrained start.
@@ -70,9 +80,11 @@ def evaluate(
     changed = operator if queries is None else operator.model_copy(update={"queries": queries})
     budget = changed.build().episodes
     family = family_of(checkpoint.config)
+    split: Split = "outside" if outside else "test"
+    if outside:
+        require_outside(family)
     if other is not None:
         check_interface(other.config, family.interface_hash, f"family {family.name}")
-    split: Split = "outside" if outside else "test"
     with err.status("evaluating on held-out tasks") as status:
         rows = compare(
             family, checkpoint, other, tasks=tasks, seed=seed, split=split, queries=queries, on_line=status.update
@@ -90,8 +102,9 @@ def evaluate(
     if picture:
         from ..report.plots import plot_scores  # half of the time that a command takes to begin is matplotlib's
 
-        plot_scores(run / "scores.png", [row.bar() for row in rows])
+        name = "scores-outside.png" if outside else "scores.png"
+        plot_scores(run / name, [row.bar() for row in rows], SCORED[split])
     if as_json:
-        print_json([row.to_json() for row in rows])
+        print_json([{"split": split, **row.to_json()} for row in rows])
     else:
-        out.print(comparison_table(rows, tasks, budget))
+        out.print(comparison_table(rows, tasks, budget, split))

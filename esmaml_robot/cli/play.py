@@ -23,6 +23,7 @@ from ..policy_file import load_policy
 from ..report.film import check_film_path, gif_rate, write_film
 from ..scoring import operator_seeds, score_seeds
 from .common import err, family_factory, family_of, guarded, own_package, print_json, progress_bar
+from .evaluate import require_outside
 from .settings import run_config
 
 F32 = npt.NDArray[np.float32]
@@ -145,6 +146,8 @@ def play(
     check_film_path(path)
     render = importlib.import_module("sim.render")
     named: Split = split  # type: ignore[assignment]
+    if named == "outside":
+        require_outside(family)
     task, what = family.sample(named, task_number), f"{split} task {task_number}"
     if hidden is not None:
         task, what = importlib.import_module("sim.laws").own_task(task, hidden), "a task of your own"

@@ -113,8 +113,11 @@ def plot_learning(
     return save_figure(figure, path)
 
 
-def plot_scores(path: Path, rows: Sequence[tuple[str, float, float, float, float]]) -> Path:
-    """Bars with 95 % intervals; rows: label, before adaptation, its half width, after, its half width."""
+def plot_scores(path: Path, rows: Sequence[tuple[str, float, float, float, float]], what: str) -> Path:
+    """Bars with 95 % intervals; rows: label, before adaptation, its half width, after, its half width.
+
+    what: the tasks that the returns are of, in words.
+    """
     figure = Figure(figsize=(max(7.5, 1.25 * len(rows)), 4.2), layout="constrained")
     axes = figure.subplots()
     places = np.arange(len(rows))
@@ -122,7 +125,7 @@ def plot_scores(path: Path, rows: Sequence[tuple[str, float, float, float, float
         heights, errors = [r[at] for r in rows], [r[at + 1] for r in rows]
         axes.bar(places + shift, heights, 0.36, yerr=errors, capsize=4, color=colour, label=label)
     axes.set_xticks(places, [r[0] for r in rows], fontsize=8)
-    axes.set_ylabel("return on held-out tasks")
+    axes.set_ylabel(f"return on {what}")
     figure.legend(loc="outside upper right", ncols=2, fontsize=8)  # above: bars may be anywhere in the axes
     axes.grid(axis="y", alpha=0.25)
     return save_figure(figure, path)

@@ -23,11 +23,13 @@ def drawn(monkeypatch, tmp_path):
 @pytest.mark.parametrize("mean", [-300.0, 300.0])
 def test_the_legend_of_the_scores_covers_no_bar_and_no_name_the_next(drawn, tmp_path, mean):
     rows = [(label, mean, 40.0, mean / 2, 60.0) for label in (*LABELS, *LABELS[2:])]
-    plots.plot_scores(tmp_path / "scores.png", rows)
+    plots.plot_scores(tmp_path / "scores.png", rows, "tasks outside the training range (split outside)")
     (figure,) = drawn
     FigureCanvasAgg(figure).draw()
     (axes,) = figure.axes
     assert axes.get_legend() is None
+    name = axes.yaxis.label.get_window_extent()
+    assert figure.bbox.y0 <= name.y0 < name.y1 <= figure.bbox.y1
     (legend,) = figure.legends
     assert legend.get_window_extent().y0 >= axes.get_window_extent().y1
     names = [label.get_window_extent() for label in axes.get_xticklabels()]
