@@ -76,6 +76,16 @@ class Score:
         return estimate(self.before), estimate(self.after)
 
 
+def score_seed(seed: int, task: int) -> int:
+    """`score_seeds` of a task number, below 2^32, by itself."""
+    return directions.fold(seed, _SCORE_STREAM, task)
+
+
+def operator_seed(seed: int, task: int) -> int:
+    """`operator_seeds` of a task number, below 2^32, by itself."""
+    return directions.fold(seed, _OPERATOR_STREAM, task)
+
+
 def score_seeds(seed: int, tasks: int) -> U32:
     """Seeds of the episodes that score tasks 0 .. tasks - 1, the same before and after adaptation and for everybody."""
     return directions.fold_many(directions.fold(seed, _SCORE_STREAM), np.arange(tasks))

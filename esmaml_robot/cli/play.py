@@ -21,7 +21,7 @@ from ..identity import require_match
 from ..policy import Normaliser, Policy
 from ..policy_file import load_policy
 from ..report.film import check_film_path, gif_rate, write_film
-from ..scoring import operator_seeds, score_seeds
+from ..scoring import operator_seed, score_seed
 from .common import err, family_factory, family_of, guarded, own_package, print_json, progress_bar
 from .evaluate import require_outside
 from .settings import run_config
@@ -107,7 +107,9 @@ def _pictures_a_second(length: int, rate_hz: float, asked: float | None, gif: bo
 @guarded
 def play(
     target: Annotated[str, typer.Argument(help="Run folder, or a task family.", metavar="RUN|FAMILY")],
-    task_number: Annotated[int, typer.Option("--task", help="Number of the task in its split.", min=0)] = 0,
+    task_number: Annotated[
+        int, typer.Option("--task", help="Number of the task in its split.", min=0, max=2**32 - 1)
+    ] = 0,
     split: Annotated[str, typer.Option(help="train, validation, test or outside.")] = "test",
     hidden: Annotated[
         str | None, typer.Option(help="Hidden parameters of your own in it, as JSON.", metavar="JSON")
@@ -155,7 +157,7 @@ def play(
     painter = render.make_painter(family)
     rows, labels = [show.policy.theta], [show.label]
     if show.is_run if adapted is None else adapted:
-        params, episodes = _adapt(show, task, int(operator_seeds(seed, task_number + 1)[-1]))
+        params, episodes = _adapt(show, task, operator_seed(seed, task_number))
         rows.append(params)
         labels.append(f"after {episodes} episodes")
     cast = render.Cast(show.policy.spec, show.policy.normaliser, np.stack(rows), labels)
@@ -169,8 +171,8 @@ def play(
 
         def pictures() -> Iterator[npt.NDArray[np.uint8]]:
             nonlocal returns, count
-            episode_seed = int(score_seeds(seed, task_number + 1)[-1])
-            for frame in render.film(family, painter, cast, task, episode_seed, fps=rate_shown, title=title):
+            final = score_seed(seed, task_number)
+            for frame in render.film(family, painter, cast, task, final, fps=rate_shown, title=title):
                 returns, count = list(frame.returns), count + 1
                 bar.update(line, completed=frame.tick, note="  ".join(f"{r:8.2f}" for r in returns))
                 yield frame.image

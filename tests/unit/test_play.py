@@ -21,7 +21,7 @@ from esmaml_robot.moments import Moments
 from esmaml_robot.policy import Normaliser, PolicySpec
 from esmaml_robot.policy_file import StoredPolicy, save_policy
 from esmaml_robot.report.film import check_film_path, gif_rate, write_film
-from esmaml_robot.scoring import score
+from esmaml_robot.scoring import operator_seed, operator_seeds, score, score_seed, score_seeds
 from sim.render import Cast, film, has_picture, make_painter
 from sim.tasks import FAMILIES, make_family
 from sim.world import RobotWorld
@@ -253,6 +253,21 @@ def test_play_in_a_task_of_ones_own(run, tmp_path):
     drawn = make_family("nav2d").sample("test", 0).parameters
     assert [one["task"] for one in said] == [{**drawn, "goal_x": -0.4}, {**drawn, "goal_x": 0.9}]
     assert said[0]["returns"]["meta-policy"] != said[1]["returns"]["meta-policy"]
+
+
+def test_seeds_of_a_task_by_itself_are_those_among_others():
+    for seed in (0, 3, 2**32 + 7):
+        assert [score_seed(seed, i) for i in range(40)] == score_seeds(seed, 40).tolist()
+        assert [operator_seed(seed, i) for i in range(40)] == operator_seeds(seed, 40).tolist()
+
+
+def test_play_the_last_task_of_a_split_and_none_beyond(run, tmp_path):
+    done = play(run.path, "--task", 2**32 - 1, "--fps", 1, "--json")
+    assert done.exit_code == 0, done.output
+    assert len(json.loads(done.stdout)["returns"]) == 2
+    done = play(run.path, "--task", 2**32)
+    assert done.exit_code == 2
+    assert "4294967295" in done.stderr
 
 
 def test_play_one_policy(run, tmp_path):
