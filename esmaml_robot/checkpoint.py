@@ -30,6 +30,8 @@ from .moments import Moments
 from .policy import InitialScheme, Normaliser, Policy, PolicySpec, check_theta
 
 FORMAT = "esmaml-checkpoint-2"
+#: What a run folder of policy-gradient MAML, baselines/pg_run.py, has in place of checkpoints.
+PG_MAML_FILE = "pg_maml.safetensors"
 _ARRAYS = (
     *("theta", "mean", "first", "second", "normaliser_mean", "normaliser_inverse_std"),
     *("observed_mean", "observed_squares", "best_theta", "best_normaliser_mean", "best_normaliser_inverse_std"),
@@ -315,6 +317,12 @@ class RunFolder:
         """The latest checkpoint of the run; CheckpointError where there is none."""
         file = self.newest_file()
         if file is None:
+            if (self.path / PG_MAML_FILE).is_file():
+                raise CheckpointError(
+                    f"{self.path} is a run of policy-gradient MAML, a baseline: "
+                    f"`esmaml eval RUN --pg-maml {self.path}` scores it beside a run of ES-MAML, and "
+                    "`python -m benchmarks.pg_maml` draws where one goes on four_corners (docs/baselines.md)."
+                )
             below = sorted({str(p.parent.parent) for p in self.path.glob("*/checkpoints/*.safetensors")})
             advice = f"runs in it: {', '.join(below)}" if below else "`esmaml train` makes one"
             raise CheckpointError(f"{self.path} holds no checkpoint, so it is no run folder; {advice}.")

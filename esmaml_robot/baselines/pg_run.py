@@ -16,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_safetensors
 
 from .. import __version__
+from ..checkpoint import PG_MAML_FILE
 from ..errors import CheckpointError, ConfigError
 from ..files import atomic_write_bytes, atomic_write_text, make_folder
 from ..meta import MetaConfig, MetaState
@@ -130,7 +131,7 @@ class PGFolder:
         self.path = path
         self.config_file = path / "config.yaml"
         self.metrics_file = path / "metrics.jsonl"
-        self.file = path / "pg_maml.safetensors"
+        self.file = path / PG_MAML_FILE
 
     def create(self, config: PGConfig, *, again: bool = False) -> None:
         """Make the folder and write config.yaml; CheckpointError where a run of any kind is there already.

@@ -1,4 +1,4 @@
-"""`esmaml eval`: which tasks are scored is said wherever the scores are."""
+"""`esmaml eval`: which tasks are scored is said wherever the scores are; a run of another kind is told by name."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import pytest
 from typer.testing import CliRunner
 
 from esmaml_robot import meta
+from esmaml_robot.baselines.pg_run import PGFolder, PGRun
 from esmaml_robot.checkpoint import Checkpoint, RunFolder, save_checkpoint
+from esmaml_robot.cli.baselines import pg_config
 from esmaml_robot.cli.main import app
 from esmaml_robot.cli.settings import run_config
 from esmaml_robot.moments import Moments
@@ -79,3 +81,16 @@ def test_a_family_without_a_range_for_them_has_no_tasks_outside(run, arguments):
     assert done.stderr.startswith("esmaml: task family sinusoid has no tasks outside the training range, ")
     assert done.stderr.count("\n") == 1
     assert not list(run.glob("*.png"))
+
+
+@pytest.mark.parametrize("arguments", [("info",), ("play",), ("eval",), ("export",), ("eval", "RUN", "--beside")])
+def test_a_run_of_policy_gradient_maml_is_told_from_no_run_at_all(run, tmp_path, arguments):
+    config = pg_config("sinusoid", seed=0, episodes=None, policy=None, settings=())
+    folder = PGFolder(tmp_path / "pg")
+    folder.create(config)
+    folder.save(PGRun(config, meta.start(np.zeros(config.policy.dimension + 1, np.float32))))
+    done = command(*(run if part == "RUN" else part for part in arguments), folder.path)
+    assert done.exit_code == 3
+    assert done.stderr.startswith(f"esmaml: {folder.path} is a run of policy-gradient MAML, a baseline: ")
+    assert f"`esmaml eval RUN --pg-maml {folder.path}`" in done.stderr
+    assert done.stderr.count("\n") == 1
