@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import functools
 import importlib
 import json
@@ -45,20 +44,13 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
             command(*args, **kwargs)
-            sys.stdout.flush()  # here, where it may still fail in one line
+            sys.stdout.flush()  # here, and not at the program's end, where a failure is no error any more
         except EsmamlError as error:
             if os.environ.get("ESMAML_DEBUG"):
                 raise
             sys.stdout.flush()
             print("esmaml:", error, *getattr(error, "__notes__", ()), file=sys.stderr)
             raise typer.Exit(error.exit_code) from error
-        except OSError as error:
-            # one with a name has been said better where it happened; output that nobody reads any more is typer's
-            if error.errno != errno.ENOSPC or error.filename is not None or os.environ.get("ESMAML_DEBUG"):
-                raise
-            sys.stdout = open(os.devnull, "w")  # noqa: SIM115  what is left of the output would fail again at the end
-            print("esmaml: no space left to write to; free some, or send the output elsewhere.", file=sys.stderr)
-            raise typer.Exit(1) from error
         except KeyboardInterrupt as error:
             saved = "; what was finished is saved, go on with --resume" if "resume" in kwargs else ""
             print(f"\nesmaml: interrupted{saved}.", file=sys.stderr)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import sys
 from typing import Annotated
 
 import typer
@@ -68,5 +71,13 @@ app.command()(doctor)
 
 
 def run() -> None:
-    """Entry point of the `esmaml` command."""
-    app()
+    """Entry point of the `esmaml` command. Output of any kind, help too, that finds no space is one line."""
+    try:
+        app()
+    except OSError as error:
+        # one with a name has been said better where it happened; output that nobody reads any more is typer's
+        if error.errno != errno.ENOSPC or error.filename is not None or os.environ.get("ESMAML_DEBUG"):
+            raise
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  what is left of the output would fail again at the end
+        print("esmaml: no space left to write to; free some, or send the output elsewhere.", file=sys.stderr)
+        sys.exit(1)

@@ -58,7 +58,10 @@ def test_every_figure_of_the_installation_has_a_name():
     assert "sinusoid: no robot" in text
 
 
-@pytest.mark.parametrize("command", [["robot", "list", "--json"], ["tasks"], ["tasks", "--json"]])
+@pytest.mark.parametrize(
+    "command",
+    [["robot", "list", "--json"], ["tasks"], ["tasks", "--json"], [], ["--help"], ["play", "--help"], ["--version"]],
+)
 def test_output_that_finds_no_space_is_one_line(command):
     with open("/dev/full", "w") as full:
         program = [sys.executable, "-c", "from esmaml_robot.cli.main import run; run()", *command]
