@@ -22,7 +22,7 @@ from .robot_alone import pause, resume, watch
 from .robot_arm import arm
 from .robot_live import latency, monitor
 from .robot_log import log
-from .robot_port import AsJson, at_port, greeted, robot_name, show
+from .robot_port import AsJson, at_port, greeted, robot_name, short_floats, show
 
 app = typer.Typer(
     help="Look at a controller, stop it, test it.\n\nExample: esmaml robot info --port /dev/ttyACM0",
@@ -139,7 +139,7 @@ def selftest(link: Link, as_json: AsJson = False) -> None:
     Example: esmaml robot selftest --port /dev/ttyACM0
     """
     found = link.connect()
-    error = float(np.uint32(link.exchange("selftest")).view(np.float32))
+    (error,) = short_floats([np.uint32(link.exchange("selftest")).view(np.float32)])
     show("self test passed", {"policy_hash": found.policy_hash, "largest_error": error}, as_json)
 
 
@@ -168,8 +168,9 @@ def params(
         whole = io.BytesIO()
         np.save(whole, theta)  # into a file by its path numpy would add .npy to the name
         atomic_write_bytes(save, whole.getvalue(), error=ConfigError)
-    values: dict[str, Any] = {"parameters": theta.tolist()} if as_json else {"parameters": theta.size}
-    values |= {"norm": float(np.linalg.norm(theta.astype(np.float64))), "kept": keep, "forgotten": forget}
+    values: dict[str, Any] = {"parameters": short_floats(theta)} if as_json else {"parameters": theta.size}
+    (norm,) = short_floats([np.linalg.norm(theta.astype(np.float64))])
+    values |= {"norm": norm, "kept": keep, "forgotten": forget}
     show(f"parameters at {link.port}", values, as_json)
 
 

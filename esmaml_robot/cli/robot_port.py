@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
+import numpy.typing as npt
 import typer
 from rich.table import Table
 
@@ -112,6 +114,11 @@ def shipped_robot(spec_hash: str) -> str | None:
 def robot_name(spec_hash: str) -> str:
     """The robot that ships with this hash, or the hash itself."""
     return shipped_robot(spec_hash) or f"unknown here ({spec_hash}): give --robot"
+
+
+def short_floats(values: npt.ArrayLike) -> list[float]:
+    """float32 values (n,) as floats that print with no more digits than float32 needs to come back bit for bit."""
+    return [float(str(value)) for value in np.asarray(values, np.float32).ravel()]
 
 
 def show(title: str, values: dict[str, Any], as_json: bool) -> None:
