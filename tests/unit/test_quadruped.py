@@ -374,6 +374,31 @@ def test_outside_is_beyond_training(families, name):
     assert 0.0 <= min(p["latency_s"] for p in inside) < max(p["latency_s"] for p in inside) <= 0.04
 
 
+def largest_payload(family):
+    return next(law.outside[1] for law in family.laws if law.name == "payload_kg")
+
+
+@pytest.mark.parametrize("name", ["quadruped_dynamics", "minitaur_dynamics"])
+def test_the_largest_payload_is_half_the_robot(families, name):
+    plant = families[name].plant
+    walk(plant, 0)
+    (world, *_) = plant.worlds
+    client = {"physicsClientId": world._client}
+    mass = sum(bullet.getDynamicsInfo(world.body, link, **client)[0] for link in world.links.values())
+    assert largest_payload(families[name]) == pytest.approx(mass / 2, rel=0.02)
+
+
+@pytest.mark.parametrize("side", [-0.12, 0.12])
+def test_a_sound_minitaur_walks_with_the_largest_payload(families, minitaur, side):
+    loaded = {"payload_kg": largest_payload(families["minitaur_dynamics"]), "payload_y_m": side, "latency_s": 0.02}
+    path = walk(minitaur, 100, loaded, stride_x=0.1)
+    assert path["height"].min() > 0.18
+    assert np.abs(path["roll"]).max() < 0.4
+    gone, usual = (p["forward"].sum() / 40 for p in (path, walk(minitaur, 100, {"latency_s": 0.02}, stride_x=0.1)))
+    assert 0.25 < gone < 0.4
+    assert gone / usual == pytest.approx(1 / 3, abs=0.1)
+
+
 def test_a_body_told_strides_alone_walks_as_one_whose_feet_stay_where_they_are(families):
     stride = {"stride_x": 0.1, "stride_y": -0.05, "turn": 0.2}
     told = families["quadruped_direction"].plant
