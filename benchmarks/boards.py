@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import os
 import tempfile
 import time
 from dataclasses import asdict
@@ -35,6 +34,7 @@ from firmware_export.policy_c import write_policy_c
 from firmware_export.robot_c import write_robot_c
 from sim.virtual_robot.launcher import VirtualRobot
 
+from .emulator_report import reporting
 from .link import Echo, in_turns
 
 AVR_HZ = 16_000_000
@@ -51,11 +51,7 @@ def measure(firmware: Firmware, policy: Policy, count: int, folder: Path, echo: 
     report = folder / f"{firmware.board}.json"
     command = firmware.command
     if firmware.board.startswith("atmega"):
-        # the emulator's options are passed through a wrapper, because a virtual robot does not know this one
-        wrapper = folder / "measured"
-        wrapper.write_text(f'#!/bin/sh\nexec "{command[0]}" "{command[1]}" --report "{report}" "$@"\n')
-        os.chmod(wrapper, 0o755)
-        command = (str(wrapper),)
+        command = reporting(firmware, folder, report)
     with (
         VirtualRobot("rover_uno", command, seed=2) as robot,
         RobotController.open(robot.port, spec, policy.spec) as controller,

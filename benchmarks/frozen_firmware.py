@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -33,6 +32,8 @@ from firmware_export.frozen_policy import freeze, write_frozen_c
 from firmware_export.policy_c import write_policy_c
 from firmware_export.robot_c import write_robot_c
 from sim.virtual_robot.launcher import VirtualRobot
+
+from .emulator_report import reporting
 
 BOARDS = ("atmega328p", "atmega2560", "mps2_an386")
 EPISODES = 3
@@ -59,12 +60,8 @@ def run_episodes(
 
 def worst_period(firmware: Firmware, spec: RobotSpec, layout: PolicySpec | FrozenLayout, folder: Path) -> int:
     """Cycles of the longest control period, by the emulated chip's own account."""
-    report, wrapper = folder / "report.json", folder / "measured"
-    # the emulator's options are passed through a wrapper, because a virtual robot does not know this one
-    program, image = firmware.command
-    wrapper.write_text(f'#!/bin/sh\nexec "{program}" "{image}" --report "{report}" "$@"\n')
-    os.chmod(wrapper, 0o755)
-    run_episodes(spec, layout, (str(wrapper),), firmware.board)
+    report = folder / "report.json"
+    run_episodes(spec, layout, reporting(firmware, folder, report), firmware.board)
     cycles: int = json.loads(report.read_text())["worst_tick_cycles"]
     return cycles
 
