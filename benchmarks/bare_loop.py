@@ -16,6 +16,7 @@ import numpy as np
 
 from esmaml_robot.checkpoint import RunConfig
 from esmaml_robot.cli.settings import run_config
+from esmaml_robot.errors import ConfigError
 from esmaml_robot.evaluation import EpisodeBatch, TaskFamily
 from esmaml_robot.items import ItemRunner, Outcome, Work
 from esmaml_robot.policy import Normaliser, initial_theta
@@ -95,6 +96,12 @@ def _recorded(plant: Any, into: Recording) -> Iterator[None]:
         for name, function in plain.items():
             setattr(bullet, name, function)
         del plant.reset
+
+
+def require_plant(name: str) -> None:
+    """Refuse a family without simulated robots, which has no loop to measure. Raises ConfigError."""
+    if not hasattr(make_family(name), "make_plant"):
+        raise ConfigError(f"task family {name} has no simulated robot, so there is no loop to measure.")
 
 
 class Loop:

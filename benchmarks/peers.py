@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import subprocess
-import sys
 import tomllib
 import venv
 from collections.abc import Sequence
@@ -24,10 +23,11 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from esmaml_robot.errors import EsmamlError
+from esmaml_robot.errors import ConfigError
 from sim.tasks import FAMILIES, make_family
 
-from .bare_loop import Loop
+from .bare_loop import Loop, require_plant
+from .program import in_one_line, write_json
 
 _ROOT = Path(__file__).parents[1]
 #: What each peer needs.
@@ -42,20 +42,39 @@ def _python(folder: Path) -> Path:
 def _install(folder: Path, packages: Sequence[str]) -> str | None:
     """Install packages; why it failed, or None."""
     command = [str(_python(folder)), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *packages]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=_INSTALL_S, check=False)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_INSTALL_S, check=False)
+    except subprocess.TimeoutExpired:
+        return f"{', '.join(packages)} not installed within {_INSTALL_S} s"
     if done.returncode == 0:
         return None
     return f"{', '.join(packages)} not installed: {(done.stderr.strip().splitlines() or ['no reason given'])[-1]}"
 
 
 def prepare(folder: Path) -> dict[str, str | None]:
-    """The virtual environment with our own requirements and the peers; what keeps a peer out, or None."""
-    if not _python(folder).exists():
-        venv.create(folder, with_pip=True)
+    """The virtual environment with our own requirements and the peers; what keeps a peer out, or None.
+
+    Raises:
+        ConfigError: there can be no virtual environment in this folder.
+    """
+    try:
+        if not _python(folder).exists():
+            venv.create(folder, with_pip=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise ConfigError(
+            f"--venv {folder}: no virtual environment can be made there ({error}); name another."
+        ) from error
     project = tomllib.loads((_ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     if (problem := _install(folder, project["dependencies"])) is not None:
         return dict.fromkeys(REQUIREMENTS, problem)
     return {peer: _install(folder, packages) for peer, packages in REQUIREMENTS.items()}
+
+
+def versions(folder: Path) -> dict[str, str]:
+    """The version of each peer that is installed."""
+    command = [str(_python(folder)), "-m", "pip", "list", "--format", "json", "--disable-pip-version-check"]
+    listed = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    return {p["name"]: p["version"] for p in json.loads(listed or "[]") if p["name"] in REQUIREMENTS}
 
 
 class _Peer:
@@ -92,6 +111,13 @@ class _Peer:
         self._process.wait(timeout=30)
 
 
+def require_registered(name: str) -> None:
+    """Refuse a family that has no loop, or no environment for the peers. Raises ConfigError."""
+    require_plant(name)
+    if name not in FAMILIES:
+        raise ConfigError(f"task family {name} does not ship, so it is no registered environment that peers can run.")
+
+
 def measure(name: str, folder: Path, missing: dict[str, str | None], turns: int) -> dict[str, float | str]:
     """Steps a second of ours and of each peer; a text instead where a peer does not run."""
     width = make_family(name).width  # type: ignore[attr-defined]
@@ -122,6 +148,7 @@ def measure(name: str, folder: Path, missing: dict[str, str | None], turns: int)
     return result
 
 
+@in_one_line
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--venv", type=Path, required=True, help="folder for the peers' virtual environment; 3 GB")
@@ -131,16 +158,14 @@ def main() -> int:
     options = parser.parse_args()
     console = Console(width=150)
     folder = options.venv.expanduser().resolve()
+    for name in options.families:  # before anything is installed
+        require_registered(name)
     with console.status(f"installing into {folder}"):
         missing = prepare(folder)
     results = {}
     for name in options.families:
         with console.status(name):
-            try:
-                results[name] = measure(name, folder, missing, options.turns)
-            except EsmamlError as error:
-                print(f"esmaml: {error}", file=sys.stderr)
-                return 1
+            results[name] = measure(name, folder, missing, options.turns)
     table = Table(title="environment steps per second of processor time, one process")
     table.add_column("")
     for name in results:
@@ -152,9 +177,7 @@ def main() -> int:
             cells.append(value if isinstance(value, str) else f"{value:.0f} (ours is x{own / value:.2f})")
         table.add_row(who, *cells)
     console.print(table)
-    if options.json is not None:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    write_json(options.json, {"versions": versions(folder), "steps_per_second": results})
     return 0
 
 

@@ -1,7 +1,7 @@
 """Four corners: ES-MAML beside policy-gradient MAML, before and after adaptation, as a table and a picture.
 
     python -m benchmarks.pg_maml --es runs/first --out runs/bench_pg_maml
-    python -m benchmarks.pg_maml --es runs/s0 runs/s1 runs/s2 --out runs/bench_pg_maml --json docs/results/pg_maml.json
+    python -m benchmarks.pg_maml --es runs/s0 runs/s1 runs/s2 --out runs/bench_pg_maml --json pg_maml.json
 
 Each --es is a run folder of `esmaml train four_corners`. Beside each, policy-gradient MAML is trained with the same
 seed and the same total number of episodes, and adapted with the same number of episodes to the same held-out tasks.
@@ -12,7 +12,6 @@ read, not made again. Five minutes a seed on one core for 300,000 episodes, and 
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +25,11 @@ from esmaml_robot import directions
 from esmaml_robot.adaptation.side_by_side import Item, adapt_many
 from esmaml_robot.baselines.pg_maml import Learner, one_thread
 from esmaml_robot.baselines.pg_run import PGFolder, PGRun
-from esmaml_robot.baselines.pg_score import PG_MAML, adapted_params, pg_rows, score, with_budget
+from esmaml_robot.baselines.pg_score import PG_MAML, RATE_GRID, adapted_params, pg_rows, score, with_budget
 from esmaml_robot.checkpoint import Checkpoint, RunFolder
 from esmaml_robot.cli.baselines import pg_config, train_pg_maml
 from esmaml_robot.comparison import ES_MAML, Row
+from esmaml_robot.errors import ConfigError
 from esmaml_robot.policy import Normaliser
 from esmaml_robot.report.adaptations import MethodPaths, plot_adaptations
 from esmaml_robot.scoring import estimate
@@ -37,6 +37,8 @@ from esmaml_robot.scoring import score as es_score
 from sim.family import RobotFamily
 from sim.tasks.beacon import CORNERS, FourCorners
 from sim.trajectories import sensor_paths
+
+from .program import in_one_line, write_json
 
 F32 = npt.NDArray[np.float32]
 
@@ -128,6 +130,33 @@ def pg_paths(family: FourCorners, pg: PGRun, tasks: int) -> MethodPaths:
     )
 
 
+def four_corners_run(folder: Path) -> Checkpoint:
+    """The newest checkpoint of a run of ES-MAML on four corners. Raises CheckpointError or ConfigError."""
+    checkpoint = RunFolder(folder).newest()
+    if checkpoint.config.family != FourCorners.name:
+        raise ConfigError(
+            f"--es {folder} is a run on {checkpoint.config.family}; this comparison is on four corners: "
+            f"`esmaml train {FourCorners.name}` makes one."
+        )
+    return checkpoint
+
+
+def explored(method: MethodPaths, lowest: float) -> dict[str, Any]:
+    """What the text says of a method's picture.
+
+    Args:
+        lowest: the return of an episode that never hears its beacon.
+    """
+    return {
+        "label": method.label,
+        "centre_ends_m_from_start": float(np.linalg.norm(method.centre[-1] - method.centre[0])),
+        "share_at_lowest_return": {
+            "before": float((method.before <= lowest).mean()),
+            "after": float((method.after <= lowest).mean()),
+        },
+    }
+
+
 def report(per_seed: list[list[Row]], seeds: list[int], tasks: int, console: Console) -> list[dict[str, Any]]:
     """The table on the console; its rows as plain values."""
     table = Table(title=f"four corners, {tasks} held-out tasks, equal episodes: mean return ± 95 % interval")
@@ -148,6 +177,7 @@ def report(per_seed: list[list[Row]], seeds: list[int], tasks: int, console: Con
     return rows
 
 
+@in_one_line
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--es", type=Path, nargs="+", required=True, help="run folders of ES-MAML, one a seed")
@@ -158,19 +188,24 @@ def main() -> int:
     parser.add_argument("--json", type=Path, default=None, help="write the table here as JSON")
     options = parser.parse_args()
     console, family = Console(width=150), FourCorners()
-    seeds, per_seed = list(range(len(options.es))), []
-    for seed, folder in zip(seeds, options.es, strict=True):
-        es = RunFolder(folder).newest()
+    checkpoints = [four_corners_run(folder) for folder in options.es]  # all of them, before the first takes its time
+    seeds, per_seed = list(range(len(checkpoints))), []
+    figures: dict[str, Any] = {
+        "tasks": options.tasks,
+        "adaptation_episodes": [es.config.adaptation.build().episodes for es in checkpoints],
+        "inner_rates": list(RATE_GRID),
+    }
+    for seed, es in zip(seeds, checkpoints, strict=True):
         pg = train_beside(es, seed, options.out / f"pg_maml_seed{seed}", tuple(options.settings))
         per_seed.append(lines(family, es, pg, options.tasks, options.choosing))
         if seed == 0:
             budgeted = PGRun(with_budget(pg.config, es.config.adaptation.build().episodes), pg.state)
             methods = [es_paths(family, es, options.tasks), pg_paths(family, budgeted, options.tasks)]
+            silent = sum(term.weight for term in family.spec.reward.terms if term.kind == "constant")
+            lowest = silent * family.spec.episode.steps
+            figures["picture_of_seed_0"] = [explored(method, lowest) for method in methods]
             console.print(f"picture: {plot_adaptations(options.out / 'four_corners.png', methods, CORNERS)}")
-    rows = report(per_seed, seeds, options.tasks, console)
-    if options.json is not None:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps({"tasks": options.tasks, "rows": rows}, indent=2) + "\n", encoding="utf-8")
+    write_json(options.json, figures | {"rows": report(per_seed, seeds, options.tasks, console)})
     return 0
 
 

@@ -14,7 +14,6 @@ are of its processor time, those of two processes of wall-clock time, which othe
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
 import time
 from collections.abc import Callable
@@ -32,7 +31,8 @@ from esmaml_robot.errors import EsmamlError
 from sim.tasks import FAMILIES, make_family
 from sim.world import MAX_BRANCHES
 
-from .bare_loop import Loop
+from .bare_loop import Loop, require_plant
+from .program import in_one_line, write_json
 
 #: Robots with contacts cost milliseconds a control period: short adaptations measure them as well as long ones.
 SHORT = ("operator.queries=3",)
@@ -194,6 +194,7 @@ def _table(results: dict[str, dict[str, float]]) -> Table:
     return table
 
 
+@in_one_line
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--families", nargs="+", default=None, help="default: one for each robot")
@@ -202,9 +203,12 @@ def main() -> int:
     parser.add_argument("--one-process", action="store_true", help="leave out the two processes")
     parser.add_argument("--json", type=Path, default=None, help="write the figures here as well")
     options = parser.parse_args()
+    families = options.families or bodies()
+    for name in families:  # all of them, before the first takes its time
+        require_plant(name)
     console = Console(width=170)
     results = {}
-    for name in options.families or bodies():
+    for name in families:
         with console.status(name):
             result = measure(name, options.rows, options.rounds, not options.one_process)
         if result is None:
@@ -212,9 +216,7 @@ def main() -> int:
         else:
             results[name] = result
     console.print(_table(results))
-    if options.json is not None:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    write_json(options.json, results)
     return 0
 
 
