@@ -21,9 +21,25 @@ from esmaml_robot.evaluation import Split, Task
 SPLIT_STREAM: dict[Split, int] = {"train": 1, "validation": 2, "test": 3, "outside": 4}
 
 
+def _check_values(law: str, values: Sequence[float], what: str, least: int = 1) -> None:
+    """Raise ConfigError unless `values` are at least so many finite numbers."""
+    if not isinstance(values, tuple | list) or len(values) < least:
+        raise ConfigError(f"law {law!r}: {what} is {values!r}; give {least} or more numbers: (1.0, 2.0).")
+    for value in values:
+        if not isinstance(value, int | float) or not math.isfinite(value):
+            raise ConfigError(f"law {law!r}: {what} has {value!r}; a finite number is needed.")
+
+
+def _check_span(law: str, span: Sequence[float], what: str) -> None:
+    """Raise ConfigError unless `span` is two finite numbers, the first not above the second."""
+    _check_values(law, span, what, least=2)
+    if len(span) != 2 or span[0] > span[1]:
+        raise ConfigError(f"law {law!r}: {what} is {tuple(span)}; give two numbers, the lower one first.")
+
+
 @dataclass(frozen=True)
 class Uniform:
-    """name =U(low, high); in the split `outside`, =U(*outside)."""
+    """name =U(low, high); in the split `outside`, =U(*outside). Raises ConfigError where a span is none."""
 
     name: str
     low: float
@@ -31,6 +47,11 @@ class Uniform:
     unit: str
     meaning: str
     outside: tuple[float, float] | None = None
+
+    def __post_init__(self) -> None:
+        _check_span(self.name, (self.low, self.high), "its range")
+        if self.outside is not None:
+            _check_span(self.name, self.outside, "`outside`")
 
     def draw(self, u: float, outside: bool) -> float:
         low, high = self.outside if outside and self.outside is not None else (self.low, self.high)
@@ -45,13 +66,21 @@ class Uniform:
 
 @dataclass(frozen=True)
 class Choice:
-    """name = one of `values`, each equally likely; in the split `outside`, one of `outside`."""
+    """name = one of `values`, each equally likely; in the split `outside`, one of `outside`.
+
+    Raises ConfigError where either is empty or not finite.
+    """
 
     name: str
     values: tuple[float, ...]
     unit: str
     meaning: str
     outside: tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        _check_values(self.name, self.values, "the list of its values")
+        if self.outside is not None:
+            _check_values(self.name, self.outside, "`outside`")
 
     def draw(self, u: float, outside: bool) -> float:
         values = self.outside if outside and self.outside is not None else self.values
@@ -66,12 +95,18 @@ class Choice:
 
 @dataclass(frozen=True)
 class Cycle:
-    """name = values[task number modulo their count]: every value equally often, for a handful of discrete tasks."""
+    """name = values[task number modulo their count]: every value equally often, for a handful of discrete tasks.
+
+    Raises ConfigError where there is none, or one is not finite.
+    """
 
     name: str
     values: tuple[float, ...]
     unit: str
     meaning: str
+
+    def __post_init__(self) -> None:
+        _check_values(self.name, self.values, "the list of its values")
 
     def at(self, index: int) -> float:
         return self.values[index % len(self.values)]

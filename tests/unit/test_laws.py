@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from esmaml_robot import directions
+from esmaml_robot.errors import ConfigError
 from sim.laws import Choice, Cycle, Uniform, draw_parameters
 
 SPLITS = ("train", "validation", "test", "outside")
@@ -102,3 +103,34 @@ def test_laws_describe_themselves():
         ("one of 0.2, 0.5, 0.9", "one of 0.05, 1.3"),
         ("one of 1, 2", ""),
     ]
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (
+            lambda: Uniform("payload", 0.3, 0.0, "kg", ""),
+            r"law 'payload': its range is \(0.3, 0.0\); .*lower one first",
+        ),
+        (lambda: Uniform("payload", 0.0, float("nan"), "kg", ""), "law 'payload': its range has nan"),
+        (lambda: Uniform("payload", 0.0, "0.3", "kg", ""), "law 'payload': its range has '0.3'"),
+        (lambda: Uniform("payload", 0.0, 0.3, "kg", "", outside=(0.6, 0.4)), r"`outside` is \(0.6, 0.4\)"),
+        (lambda: Uniform("payload", 0.0, 0.3, "kg", "", outside=(0.4, float("inf"))), "`outside` has inf"),
+        (lambda: Uniform("payload", 0.0, 0.3, "kg", "", outside=(0.4,)), "`outside` is .*give 2 or more numbers"),
+        (lambda: Uniform("payload", 0.0, 0.3, "kg", "", outside=(0.4, 0.5, 0.6)), "`outside` is .*give two numbers"),
+        (lambda: Choice("leg", (), "1", ""), r"law 'leg': the list of its values is \(\); give 1 or more"),
+        (lambda: Choice("leg", (1.0,), "1", "", outside=()), r"law 'leg': `outside` is \(\)"),
+        (lambda: Choice("leg", (1.0, float("nan")), "1", ""), "law 'leg': the list of its values has nan"),
+        (lambda: Cycle("way", (), "1", ""), r"law 'way': the list of its values is \(\)"),
+        (lambda: Cycle("way", (1.0), "1", ""), "law 'way': the list of its values is 1.0"),
+        (lambda: Cycle("way", (float("-inf"),), "1", ""), "law 'way': the list of its values has -inf"),
+    ],
+)
+def test_a_law_that_cannot_be_is_refused_when_it_is_made(make, says):
+    with pytest.raises(ConfigError, match=says):
+        make()
+
+
+def test_a_parameter_that_does_not_vary_is_a_law():
+    assert Uniform("payload", 0.3, 0.3, "kg", "").draw(0.7, False) == 0.3
+    assert Cycle("way", [1], "1", "").at(5) == 1
