@@ -25,6 +25,7 @@ from . import __version__
 from .adaptation import OperatorConfig
 from .errors import CheckpointError, ConfigError
 from .files import atomic_write_bytes, atomic_write_text, make_folder
+from .first_problem import first_problem
 from .meta import MetaConfig, MetaState
 from .moments import Moments
 from .policy import InitialScheme, Normaliser, Policy, PolicySpec, check_theta
@@ -345,10 +346,7 @@ def parse_run_config(values: dict[str, Any]) -> RunConfig:
     try:
         return RunConfig.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
-        message = first["msg"].removeprefix("Value error, ")
-        raise ConfigError(f"training option {key}: {message} (found {first['input']!r}).") from error
+        raise ConfigError(f"{first_problem(error, RunConfig).of('training option')}.") from error
 
 
 def metrics_until(path: Path, iteration: int) -> list[dict[str, Any]]:

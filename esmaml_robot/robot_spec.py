@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from . import identity
 from .errors import ConfigError
+from .first_problem import first_problem
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,30}$")]
 #: Far beyond any robot, and its sums and quotients still fit float32.
@@ -221,45 +222,6 @@ class RobotSpec(_Strict):
         return identity.digest_json(self.model_dump(mode="json", exclude={"summary", "physics_rate_hz"}))
 
 
-def _describe(error: ValidationError, path: str) -> str:
-    """The first problem of a pydantic error as one line: file, key, what was found, what is allowed."""
-    # an unknown key explains the missing one beside it, so it comes first
-    first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
-    # a discriminated union puts the chosen kind into the location, after reward.terms.N; it is not a key of the file
-    in_term = first["loc"][:2] == ("reward", "terms")
-    keys = [k for place, k in enumerate(first["loc"]) if not (in_term and place == 3)]
-    key = ".".join(str(k) for k in keys) or "(whole file)"
-    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    if first["type"] == "extra_forbidden":
-        allowed = _allowed_keys(RobotSpec, keys[:-1])
-        near = difflib.get_close_matches(str(keys[-1]), allowed, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else f"; allowed: {', '.join(allowed)}"
-        return f"{path}: {key}: unknown key{hint}{more}"
-    if first["type"] == "missing":
-        return f"{path}: {key}: missing; add it{more}"
-    message = first["msg"].removeprefix("Value error, ")
-    found = "" if first["type"] == "value_error" else f" (found {first['input']!r})"
-    return f"{path}: {key}: {message}{found}{more}"
-
-
-_PARTS: dict[str, tuple[type[BaseModel], ...]] = {
-    "episode": (Episode,),
-    "watchdog": (Watchdog,),
-    "sensors": (Sensor,),
-    "actuators": (Actuator,),
-    "abort": (Abort,),
-    "reward": (Reward,),
-    "terms": (ConstantTerm, LinearTerm, SquareTerm, ProgressTerm, ActionSquareTerm),
-}
-
-
-def _allowed_keys(root: type[BaseModel], keys: list[Any]) -> list[str]:
-    models: tuple[type[BaseModel], ...] = (root,)
-    for key in keys:
-        models = _PARTS.get(str(key), models)
-    return sorted({field for model in models for field in model.model_fields})
-
-
 class _Loader(yaml.SafeLoader):
     """SafeLoader that refuses a key given twice, of which YAML would silently keep the last."""
 
@@ -292,7 +254,8 @@ def parse_robot(text: str, path: str) -> RobotSpec:
     try:
         return RobotSpec.model_validate(raw)
     except ValidationError as error:
-        raise ConfigError(_describe(error, path)) from error
+        key, what = first_problem(error, RobotSpec)
+        raise ConfigError(f"{path}: {key or '(whole file)'}: {what}") from error
 
 
 def _shipped() -> Path:

@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from esmaml_robot.errors import ExportError, ToolMissing
+from esmaml_robot.first_problem import first_problem
 from esmaml_robot.robot_spec import RobotSpec
 
 from .flasher_file import FlasherSettings
@@ -169,8 +170,7 @@ def load_board(name: str) -> Board:
     except tomllib.TOMLDecodeError as error:
         raise ExportError(f"{path}: not TOML: {error}.") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        raise ExportError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}.") from error
+        raise ExportError(f"{path}: {first_problem(error, BoardSettings)}.") from error
 
 
 def find_tool(program: str, package: str, board: str) -> str:

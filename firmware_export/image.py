@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from esmaml_robot import __version__
 from esmaml_robot.errors import ExportError
 from esmaml_robot.files import atomic_write_text, make_folder
+from esmaml_robot.first_problem import first_problem
 from esmaml_robot.policy import Policy
 from esmaml_robot.policy_file import StoredPolicy, load_policy, save_policy
 from esmaml_robot.policy_frozen import Arithmetic
@@ -229,11 +230,8 @@ def load_image(path: Path) -> Image:
     except (OSError, UnicodeDecodeError) as error:
         raise ExportError(f"{folder / IMAGE_FILE} cannot be read: {error}. {advice}") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the file"
-        raise ExportError(
-            f"{folder / IMAGE_FILE} is damaged or of another version: {where}: {first['msg']}."
-        ) from error
+        problem = first_problem(error, Manifest)
+        raise ExportError(f"{folder / IMAGE_FILE} is damaged or of another version: {problem}. {advice}") from error
     if path != folder and path.name not in manifest.files:
         raise ExportError(f"{path} is not one of the files that {folder / IMAGE_FILE} names. {advice}")
     for name, expected in manifest.files.items():

@@ -28,6 +28,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from esmaml_robot.errors import ConfigError
 from esmaml_robot.evaluation import EpisodeBatch, Split, Task
+from esmaml_robot.first_problem import first_problem
 from esmaml_robot.policy import Normaliser, PolicyBatch, PolicySpec
 from esmaml_robot.robot_spec import RobotSpec, load_robot
 from esmaml_robot.signals import Signals
@@ -59,11 +60,7 @@ def parse_options(name: str, model: type[FamilyOptions], values: Mapping[str, An
     try:
         return model.model_validate(whole)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
-        known = ", ".join(model.model_fields) or "none"
-        message = first["msg"].removeprefix("Value error, ")
-        raise ConfigError(f"task family {name}: option {key}: {message}; its options: {known}") from error
+        raise ConfigError(f"task family {name}: {first_problem(error, model).of('option')}.") from error
 
 
 class RobotFamily:

@@ -19,6 +19,7 @@ from .. import __version__
 from ..checkpoint import PG_MAML_FILE
 from ..errors import CheckpointError, ConfigError
 from ..files import atomic_write_bytes, atomic_write_text, make_folder
+from ..first_problem import first_problem
 from ..meta import MetaConfig, MetaState
 from ..policy import InitialScheme, Normaliser, Policy, PolicySpec
 
@@ -91,11 +92,7 @@ def parse_pg_config(values: dict[str, Any]) -> PGConfig:
     try:
         return PGConfig.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
-        raise ConfigError(
-            f"option {key} of policy-gradient MAML: {first['msg']} (found {first['input']!r})."
-        ) from error
+        raise ConfigError(f"policy-gradient MAML: {first_problem(error, PGConfig).of('option')}.") from error
 
 
 @dataclass(frozen=True)

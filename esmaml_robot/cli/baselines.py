@@ -55,7 +55,8 @@ def pg_config(
         if setting not in shared:
             assign(own, setting)
     # as many episodes to adapt as the operator that ES-MAML is trained with
-    rollouts = max(2, base.adaptation.build().episodes // max(1, int(own.get("inner_steps", 1))))
+    steps = own.get("inner_steps", 1)
+    rollouts = max(2, base.adaptation.build().episodes // (steps if isinstance(steps, int) and steps > 0 else 1))
     return parse_pg_config({**values, "rollouts": rollouts, **own})
 
 

@@ -50,6 +50,7 @@ def run_config(
     robot = family.spec.name if family.spec else ""
     values |= {"family": family_name, "robot": robot, "spec_hash": family.interface_hash, "seed": seed}
     values.setdefault("policy", {}).update(inputs=family.inputs, outputs=family.outputs)
+    preset = copy.deepcopy(values)
     if policy == "linear":
         values["policy"]["hidden"] = []
     elif policy is not None and policy.startswith("mlp:"):
@@ -64,7 +65,21 @@ def run_config(
     for assignment in settings:
         assign(values, assignment)
     values["options"] = family.options.model_dump(mode="json")  # whole: a default that changes later is not this run's
-    return parse_run_config(values)
+    try:
+        return parse_run_config(values)
+    except ConfigError as error:
+        if str(error) == _refusal(preset):
+            error.add_note(f"It stands in the preset of task family {family_name}.")
+        raise
+
+
+def _refusal(values: dict[str, Any]) -> str | None:
+    """Why these are no settings; None where they are."""
+    try:
+        parse_run_config(values)
+    except ConfigError as error:
+        return str(error)
+    return None
 
 
 def baseline_config(config: RunConfig) -> RunConfig:

@@ -54,7 +54,7 @@ def test_unknown_key_in_the_robot_file(esmaml, run, tmp_path):
     before = contents(run)
     refused(
         esmaml, "adapt", run, "--robot", robot, "--port", "sim://rover_uno",
-        code=2, says=[str(robot), "episode.stepz", "did you mean 'steps'"],
+        code=2, says=[str(robot), "episode.stepz", "did you mean episode.steps"],
     )  # fmt: skip
     assert contents(run) == before
 

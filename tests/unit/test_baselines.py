@@ -396,6 +396,20 @@ def test_a_setting_that_is_wrong_is_named():
     assert parse_pg_config(config().model_dump(mode="json")) == config()
 
 
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [
+        ("curvatur=lvc", "option curvatur: no such key; did you mean curvature?"),
+        ("inner_steps=two", "option inner_steps: expected a whole number (found 'two')"),
+        ("curvature=cubic", "option curvature: must be 'lvc', 'dice' or 'first_order' (found 'cubic')"),
+    ],
+)
+def test_a_bad_setting_is_one_line(setting, says):
+    with pytest.raises(ConfigError) as caught:
+        pg_config("nav2d", seed=0, episodes=None, policy=None, settings=(setting,))
+    assert str(caught.value).startswith(f"policy-gradient MAML: {says}")
+
+
 # --- learning from scratch
 
 

@@ -327,7 +327,12 @@ def test_an_environment_may_end_an_episode_for_it(breaks):
         ("gym:CartPole-v1", {"vary": {"kinematics_integrator": [0.0, 1.0]}}, "is a str; only a number"),
         ("gym:CartPole-v1", {"vary": {"g": [0, 1]}, "vary_kwargs": {"g": [0, 1]}}, "varied as an attribute already"),
         ("gym:CartPole-v1", {"kwargs": {"wheels": 3}}, "wheels"),
-        ("gym:CartPole-v1", {"varies": {}}, "its options: kwargs, vary"),
+        ("gym:CartPole-v1", {"varies": {}}, "option varies: no such key; did you mean vary\\? \\(known: kwargs"),
+        (
+            "gym:CartPole-v1",
+            {"vary": {"length": "hello"}},
+            r"vary.length: expected \[a number, a number\] or {values: ",
+        ),
         ("gym:Taxi-v4", {}, "a policy takes 1 to 256"),
         ("gym:Blackjack-v1", {}, "no limit of time"),
     ],

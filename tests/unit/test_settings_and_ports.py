@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from esmaml_robot.adaptation.none import NoAdaptation
 from esmaml_robot.bridge.transport import ListedPort, available_ports, listed_ports
-from esmaml_robot.checkpoint import RunConfig
+from esmaml_robot.checkpoint import RunConfig, parse_run_config
 from esmaml_robot.cli.main import app
 from esmaml_robot.cli.ports import SimPort, parse_sim_port, real_port
 from esmaml_robot.cli.settings import baseline_config, run_config
@@ -105,7 +105,10 @@ def test_the_preset_itself_is_not_changed():
         ("operator.sigma=wide", "training option operator.sigma"),
         ("operator.sigma=-1", "training option operator.sigma"),
         ("operator.sigma=.nan", "training option operator.sigma"),
-        ("operator.sgima=0.1", "training option operator.sgima"),
+        ("operator.sgima=0.1", "training option operator.sgima: no such key; did you mean operator.sigma? (known: "),
+        ("meta.pair=4", "training option meta.pair: no such key; did you mean meta.pairs? (known: averaging, "),
+        ("foo.bar=1", "training option foo: no such key (known: episodes, family, "),
+        ("sigma=0.2", "training option sigma: no such key; did you mean operator.sigma or meta.sigma? (known: "),
         ("operator.name=magic", "training option operator.name"),
         ("operator=5", "training option operator"),
         ("colour=red", "training option colour"),
@@ -118,7 +121,10 @@ def test_the_preset_itself_is_not_changed():
         ("options.colour=red", "task family four_corners: option colour: "),
         ("validation.tasks=1", "training option validation.tasks"),
         ("meta.method=second_order", "training option meta.method"),
-        ("meta.method=first_order_hessian", "meta.method first_order_hessian needs operator.name es_gradient"),
+        (
+            "meta.method=first_order_hessian",
+            "training options: meta.method first_order_hessian needs operator.name es_gradient",
+        ),
     ],
 )
 def test_bad_settings_are_one_line_that_names_them(setting, words):
@@ -126,6 +132,37 @@ def test_bad_settings_are_one_line_that_names_them(setting, words):
         config(setting)
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
+    assert "spec_hash'" not in str(caught.value)  # nor all settings there are
+
+
+def test_a_policy_that_took_the_whole_budget_already_is_said_without_all_settings():
+    values = {**config().model_dump(mode="json"), "episodes": 500}
+    values["warm_start"] = {"run": "runs/first", "policy_hash": "0", "episodes": 600}
+    with pytest.raises(ConfigError, match=r"^training options: episodes is 500; .* took 600 already, which count\.$"):
+        parse_run_config(values)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"episodes": None, "episode": 4000}, "training option episode: no such key; did you mean episodes? (known: "),
+        ({"operator": {"sigm": 0.2}}, "training option operator.sigm: no such key; did you mean operator.sigma?"),
+    ],
+)
+def test_a_slip_in_a_preset_is_said_to_be_there(monkeypatch, change, says):
+    preset = {"policy": {"hidden": [8]}, "operator": {"sigma": 0.2}, "meta": {"pairs": 8}, "episodes": 4000, **change}
+    monkeypatch.setattr(FourCorners, "preset", {k: v for k, v in preset.items() if v is not None})
+    with pytest.raises(ConfigError) as caught:
+        config()
+    assert str(caught.value).startswith(says)
+    assert "{" not in str(caught.value)
+    assert caught.value.__notes__ == ["It stands in the preset of task family four_corners."]
+
+
+def test_a_slip_beside_a_sound_preset_is_not_the_presets():
+    with pytest.raises(ConfigError) as caught:
+        config("meta.pair=4")
+    assert not hasattr(caught.value, "__notes__")
 
 
 @pytest.mark.parametrize("policy", ["mlp:", "mlp:a", "mlp:8,8", "cnn", ""])

@@ -7,6 +7,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from esmaml_robot.errors import ConfigError
+from esmaml_robot.first_problem import first_problem
 from esmaml_robot.robot_spec import RobotSpec
 
 
@@ -47,7 +48,8 @@ def load_bus(path: Path, spec: RobotSpec) -> BusDescription:
     try:
         bus = BusDescription.model_validate_json(path.read_bytes())
     except (OSError, ValidationError) as error:
-        raise ConfigError(f"{path} is no description of a servo bus: {error}. Build the firmware again.") from error
+        what = first_problem(error, BusDescription) if isinstance(error, ValidationError) else error
+        raise ConfigError(f"{path} is no description of a servo bus: {what}. Build the firmware again.") from error
     ours = [a.name for a in spec.actuators], [s.name for s in spec.sensors]
     if ours != ([s.actuator for s in bus.servos], [s.sensor for s in bus.sensors]):
         raise ConfigError(f"{path} describes the bus of another robot than {spec.name}. Build the firmware again.")
