@@ -13,7 +13,7 @@ EsmamlError                 exit code 1   anything below; the message says what,
 │   └── OperatorStop                      a person said no, or nobody was there to say yes
 ├── ExportError             exit code 8   a policy cannot be written in the format asked for
 ├── ToolMissing             exit code 9   a compiler, another program or an optional package is not installed
-├── SimulationError         exit code 10  a simulated body yielded a number that is not finite
+├── SimulationError         exit code 10  a simulated body yielded a number that is not finite, or its code failed
 └── FlashError              exit code 11  an image did not get onto the board
 """
 

@@ -17,6 +17,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -26,9 +27,10 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from esmaml_robot.errors import ConfigError
+from esmaml_robot.errors import ConfigError, EsmamlError
 from esmaml_robot.evaluation import EpisodeBatch, Split, Task
 from esmaml_robot.first_problem import first_problem
+from esmaml_robot.own_code import failure, short, what_happened
 from esmaml_robot.policy import Normaliser, PolicyBatch, PolicySpec
 from esmaml_robot.robot_spec import RobotSpec, load_robot
 from esmaml_robot.signals import Signals
@@ -63,6 +65,36 @@ def parse_options(name: str, model: type[FamilyOptions], values: Mapping[str, An
         raise ConfigError(f"task family {name}: {first_problem(error, model).of('option')}.") from error
 
 
+def _check_class(family: type[RobotFamily], needs_robot: bool) -> None:
+    """Raise ConfigError unless a class says all that a family must, in the kinds that it must."""
+
+    def refuse(what: str) -> ConfigError:
+        file = getattr(sys.modules.get(family.__module__), "__file__", None)
+        return ConfigError(f"task family class {family.__name__} ({short(file or family.__module__)}): {what}")
+
+    needed = {
+        "name": "a word, what it is called",
+        "laws": "a tuple of laws (sim/laws.py), what varies from task to task",
+        **({"robot": "a YAML file beside it, or a robot that ships"} if needs_robot else {}),
+    }
+    for key, what in needed.items():
+        if not hasattr(family, key):
+            raise refuse(f"it has no {key!r}; write `{key} = ...` in it: {what}.")
+    for key in ("name", "robot"):
+        if not isinstance(value := getattr(family, key, ""), str):
+            raise refuse(f"`{key}` is {value!r}; it must be {needed.get(key, 'a text')}.")
+    laws = family.laws
+    if not isinstance(laws, tuple | list) or not all(isinstance(law, Law) for law in laws):
+        raise refuse("`laws` must be a tuple of laws; one alone needs a comma behind it: laws = (Uniform(...),)")
+    names = [law.name for law in laws]
+    if twice := next((n for n in names if names.count(n) > 1), None):
+        raise refuse(f"`laws` has {twice!r} {names.count(twice)} times; names must differ.")
+    if not isinstance(family.preset, Mapping) or not isinstance(family.preset.get("policy", {}), Mapping):
+        raise refuse('`preset` must be a dict of settings, its "policy" one too: {"policy": {"hidden": [8]}}.')
+    if family.width is not None and (not isinstance(family.width, int) or family.width < 1):
+        raise refuse(f"`width` is {family.width!r}; it must be a whole number from 1 on, or None.")
+
+
 class RobotFamily:
     """Tasks drawn from `laws`, on the robot of a RobotSpec, in episodes that run on a BatchedPlant.
 
@@ -73,6 +105,8 @@ class RobotFamily:
         preset: training settings that suit the family.
         width: at most so many robots side by side in one process; None for no limit. Worlds of one robot cost memory.
         Options: what a run may set.
+
+    Raises ConfigError where the class lacks one that has no default, or has one of another kind.
     """
 
     name: ClassVar[str]
@@ -83,6 +117,7 @@ class RobotFamily:
     Options: ClassVar[type[FamilyOptions]] = FamilyOptions
 
     def __init__(self, spec: RobotSpec | None = None, options: Mapping[str, Any] | None = None) -> None:
+        _check_class(type(self), needs_robot=spec is None)
         self.spec: RobotSpec = spec or load_robot(self.robot_file())
         self.options = parse_options(self.name, self.Options, options or {})
         self.signals = Signals(self.spec)
@@ -102,7 +137,19 @@ class RobotFamily:
 
     @cached_property
     def plant(self) -> BatchedPlant:
-        return self.make_plant()
+        try:
+            made = self.make_plant()
+        except EsmamlError:
+            raise
+        except Exception as error:
+            message = f"task family {self.name}: {what_happened(error)}; its make_plant yields no bodies."
+            raise failure(ConfigError, message, error) from error
+        if not all(callable(getattr(made, method, None)) for method in ("reset", "step", "close")):
+            raise ConfigError(
+                f"task family {self.name}: {type(self).__name__}.make_plant returned a {type(made).__name__}; return a "
+                "plant, with `reset`, `step` and `close`."
+            )
+        return made
 
     @property
     def interface_hash(self) -> str:

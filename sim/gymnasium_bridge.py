@@ -18,8 +18,9 @@ from gymnasium import spaces
 from PIL import Image
 
 from esmaml_robot import directions
-from esmaml_robot.errors import ConfigError, SimulationError
+from esmaml_robot.errors import ConfigError, EsmamlError, SimulationError
 from esmaml_robot.evaluation import Task
+from esmaml_robot.own_code import episode_failure, failure, place_of, what_happened
 
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
@@ -144,8 +145,11 @@ class Bridge:
                 warnings.simplefilter("ignore")  # that a newer version exists is not for every worker to say
                 return gymnasium.make(self._id, disable_env_checker=True, **keywords)
         except (gymnasium.error.Error, ImportError, TypeError, ValueError, AttributeError) as error:
-            message = " ".join(str(error).split())
+            message = what_happened(error) if place_of(error) else " ".join(str(error).split())
             raise ConfigError(f"task family {self._family}: Gymnasium cannot make it: {message}") from error
+        except Exception as error:
+            message = f"task family {self._family}: {what_happened(error)}; the environment cannot be made."
+            raise failure(ConfigError, message, error) from error
 
     def _set(self, env: Environment, path: str, value: float) -> None:
         *owners, name = path.split(".")
@@ -219,8 +223,13 @@ class BridgedEpisodes:
         self._seen: F32 = np.empty((self._bridge.inputs, count), dtype=np.float32)
         for row, (env, task, seed) in enumerate(zip(self._envs, tasks, episode_seeds.tolist(), strict=True)):
             own = int(task.parameters[ENVIRONMENT_SEED])
-            observation, _ = env.reset(seed=own if self._bridge.one_start else directions.fold(own, seed))
-            self._show(row, observation)
+            try:
+                observation, _ = env.reset(seed=own if self._bridge.one_start else directions.fold(own, seed))
+                self._show(row, observation)
+            except EsmamlError:
+                raise
+            except Exception as error:
+                raise self._failed(error, row) from error
         return self._seen.copy()
 
     @property
@@ -233,17 +242,23 @@ class BridgedEpisodes:
         broken = self.running & ~np.isfinite(actions).all(axis=0)
         self.valid &= ~broken
         self.running &= ~broken
-        for row in np.flatnonzero(self.running).tolist():
-            given = self._bridge.action(actions[:, row])
-            observation, reward, terminated, truncated, _ = self._envs[row].step(given)
-            self.steps[row] += 1
-            self.aborted[row] = terminated
-            self.running[row] = not (terminated or truncated)
-            self._show(row, observation)
-            if not math.isfinite(reward):
-                raise self._broken(row, f"the reward is {reward}")
-            self.reward[row] = reward
-            self._sum[row] += float(reward)
+        row = 0
+        try:
+            for row in np.flatnonzero(self.running).tolist():
+                given = self._bridge.action(actions[:, row])
+                observation, reward, terminated, truncated, _ = self._envs[row].step(given)
+                self.steps[row] += 1
+                self.aborted[row] = terminated
+                self.running[row] = not (terminated or truncated)
+                self._show(row, observation)
+                if not math.isfinite(reward):
+                    raise self._broken(row, f"the reward is {reward}")
+                self.reward[row] = reward
+                self._sum[row] += float(reward)
+        except EsmamlError:
+            raise
+        except Exception as error:
+            raise self._failed(error, row) from error
         return self._seen.copy()
 
     def _show(self, row: int, observation: Any) -> None:
@@ -255,6 +270,12 @@ class BridgedEpisodes:
         elif self.running[row]:
             number = int(np.flatnonzero(~finite)[0])
             raise self._broken(row, f"number {number} of the observation is {seen[number]}")
+
+    def _failed(self, error: Exception, row: int) -> SimulationError:
+        """What an environment raised, as one line that says in which task."""
+        task, step, seed = self._tasks[row], int(self.steps[row]), int(self._seeds[row])
+        where = f"after step {step} of an episode with seed {seed} in task {task.parameters}"
+        return episode_failure(error, task.family, where)
 
     def _broken(self, row: int, what: str) -> SimulationError:
         task = self._tasks[row]

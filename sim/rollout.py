@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from esmaml_robot.errors import SimulationError
+from esmaml_robot.errors import EsmamlError, SimulationError
 from esmaml_robot.evaluation import EpisodeBatch, Task
 from esmaml_robot.moments import Moments
+from esmaml_robot.own_code import episode_failure
 from esmaml_robot.policy import PolicyBatch
 from esmaml_robot.signals import Signals
 
@@ -85,7 +86,13 @@ class Episodes:
         self._all_running = True
         self._lanes = lanes_of(self._signals, batch)
         self.commands: I32 = self._lanes.safe
-        self._places = self._lanes.places(self._checked(self._plant.reset(tasks, episode_seeds), 0))
+        try:
+            truth = self._plant.reset(tasks, episode_seeds)
+        except EsmamlError:
+            raise
+        except Exception as error:
+            raise self._failed(error) from error
+        self._places = self._lanes.places(self._checked(truth, 0))
         return self._lanes.observe(self._places)
 
     def advance(self, actions: F32) -> F32:
@@ -108,7 +115,13 @@ class Episodes:
         if running is not None:
             commands = np.where(running, commands, lanes.safe)
         self.commands = commands
-        truth = self._checked(self._plant.step(lanes.commands_si(commands), True, running), self.tick + 1)
+        try:
+            truth = self._plant.step(lanes.commands_si(commands), True, running)
+        except EsmamlError:
+            raise
+        except Exception as error:
+            raise self._failed(error) from error
+        truth = self._checked(truth, self.tick + 1)
         previous, self._places = self._places, lanes.places(truth)
         reward = lanes.reward(self._places, previous, commands)
         if running is not None:
@@ -143,6 +156,15 @@ class Episodes:
         self.running &= ~ends
         self.aborted |= ends
         self._all_running = False
+
+    def _failed(self, error: Exception) -> SimulationError:
+        """What a plant raised, as one line; which of the rows it was is the plant's to know, so the first stands for
+        them.
+        """
+        task, count = self._tasks[0], len(self._tasks)
+        which = "an episode" if count == 1 else f"one of {count} episodes, the first"
+        where = f"in {which} with seed {int(self._seeds[0])} in task {task.parameters}"
+        return episode_failure(error, task.family, where)
 
     def _checked(self, truth: F64, period: int) -> F64:
         """Sensors after control period `period` (0: at the start); zero where rows that ended are not finite.

@@ -23,6 +23,7 @@ from ..errors import ConfigError, EsmamlError, OperatorStop
 from ..evaluation import TaskFamily
 from ..identity import require_match
 from ..items import FamilyFactory
+from ..own_code import debugging, place_of, what_happened
 from ..robot_spec import RobotSpec, known_robots, load_robot
 
 P = ParamSpec("P")
@@ -37,7 +38,8 @@ EXIT_INTERRUPTED = 130
 def guarded(command: Callable[P, None]) -> Callable[P, None]:
     """A command that ends with one line and the error's exit code instead of a traceback.
 
-    ESMAML_DEBUG=1 in the environment shows the traceback.
+    So does an error out of the user's own code, a task family's; what our own code throws besides is a fault of ours
+    and keeps its traceback. ESMAML_DEBUG=1 in the environment shows all tracebacks.
     """
 
     @functools.wraps(command)
@@ -46,11 +48,17 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
             command(*args, **kwargs)
             sys.stdout.flush()  # here, and not at the program's end, where a failure is no error any more
         except EsmamlError as error:
-            if os.environ.get("ESMAML_DEBUG"):
+            if debugging():
                 raise
             sys.stdout.flush()
             print("esmaml:", error, *getattr(error, "__notes__", ()), file=sys.stderr)
             raise typer.Exit(error.exit_code) from error
+        except Exception as error:
+            if debugging() or not place_of(error):
+                raise
+            sys.stdout.flush()
+            print(f"esmaml: {what_happened(error)}; mend it there.", file=sys.stderr)
+            raise typer.Exit(EsmamlError.exit_code) from error
         except KeyboardInterrupt as error:
             saved = "; what was finished is saved, go on with --resume" if "resume" in kwargs else ""
             print(f"\nesmaml: interrupted{saved}.", file=sys.stderr)

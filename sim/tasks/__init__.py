@@ -9,8 +9,9 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from esmaml_robot.errors import ConfigError
+from esmaml_robot.errors import ConfigError, EsmamlError
 from esmaml_robot.evaluation import TaskFamily
+from esmaml_robot.own_code import failure, place_of, what_happened
 
 #: name -> module and class; a family's module is imported when the family is made
 FAMILIES: dict[str, tuple[str, str]] = {
@@ -53,6 +54,11 @@ def _own_class(name: str) -> Any:
             f"task family {name!r}: cannot import {module_name!r} ({error}); run from the folder that holds it, or "
             "install it."
         ) from error
+    except EsmamlError as error:  # a law that cannot be
+        raise ConfigError(f"task family {name!r}: {error} ({place_of(error)})") from error
+    except Exception as error:
+        message = f"task family {name!r}: {what_happened(error)}; {module_name!r} cannot be imported."
+        raise failure(ConfigError, message, error) from error
     found = getattr(module, attribute, None)
     if not isinstance(found, type) or not callable(getattr(found, "evaluate", None)):
         raise ConfigError(

@@ -9,7 +9,7 @@ from gymnasium.utils.env_checker import check_env
 
 from esmaml_robot.checkpoint import RunFolder
 from esmaml_robot.cli.settings import run_config
-from esmaml_robot.errors import ConfigError, SimulationError
+from esmaml_robot.errors import ConfigError, EsmamlError, SimulationError
 from esmaml_robot.evaluation import TaskFamily
 from esmaml_robot.policy import Normaliser, PolicyBatch, PolicySpec
 from esmaml_robot.training import train
@@ -341,6 +341,57 @@ def test_bad_names_and_options_are_one_line(name, options, says):
     with pytest.raises(ConfigError, match=says) as caught:
         make_family(name, options)
     assert "\n" not in str(caught.value)
+
+
+class Faulty(gymnasium.Env):
+    """Fails in its third step."""
+
+    observation_space = gymnasium.spaces.Box(-1, 1, (1,), np.float64)
+    action_space = gymnasium.spaces.Box(-1, 1, (1,), np.float64)
+
+    def __init__(self, fault="step"):
+        self.fault, self.taken = fault, 0
+        if fault == "make":
+            raise KeyError("motor")
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.taken = 0
+        if self.fault == "reset":
+            raise KeyError("motor")
+        return np.zeros(1), {}
+
+    def step(self, action):
+        self.taken += 1
+        if self.fault == "step" and self.taken == 3:
+            raise KeyError("motor")
+        return np.zeros(1), 0.0, False, False, {}
+
+
+@pytest.mark.parametrize(
+    ("fault", "says"),
+    [
+        ("step", r"'motor', at .*test_gymnasium.py:\d+ in step; after step 2 of an episode with seed 9 in task {'env"),
+        (
+            "reset",
+            r"'motor', at .*test_gymnasium.py:\d+ in reset; after step 0 of an episode with seed 9 in task {'env",
+        ),
+        ("make", r"'motor', at .*test_gymnasium.py:\d+ in __init__; the environment cannot be made"),
+    ],
+)
+def test_what_an_environment_raises_is_one_line(fault, says):
+    policy = PolicySpec(inputs=1, outputs=1, hidden=())
+    params, seeds = np.zeros((1, policy.dimension), F), np.array([9], np.uint32)
+
+    def run():
+        family = make_family("gym:Faulty-v0", {"kwargs": {"fault": fault}})
+        family.evaluate(policy, Normaliser.identity(1), params, [family.sample("test", 0)], seeds)
+
+    gymnasium.register("Faulty-v0", entry_point=Faulty, max_episode_steps=5)
+    with pytest.raises(EsmamlError, match=rf"^task family gym:Faulty-v0: KeyError: {says}") as caught:
+        run()
+    assert "\n" not in str(caught.value)
+    del gymnasium.registry["Faulty-v0"]
 
 
 def test_nested_settings_name_an_attribute(tmp_path):
