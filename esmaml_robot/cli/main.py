@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from .. import __version__
+from ..own_code import debugging
 from .adapt import adapt
 from .baselines import app as baselines
 from .board import app as board
@@ -76,7 +77,7 @@ def run() -> None:
         app()
     except OSError as error:
         # one with a name has been said better where it happened; output that nobody reads any more is typer's
-        if error.errno != errno.ENOSPC or error.filename is not None or os.environ.get("ESMAML_DEBUG"):
+        if error.errno != errno.ENOSPC or error.filename is not None or debugging():
             raise
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115  what is left of the output would fail again at the end
         print("esmaml: no space left to write to; free some, or send the output elsewhere.", file=sys.stderr)
