@@ -24,8 +24,7 @@ import numpy.typing as npt
 from .adaptation.base import materialise
 from .adaptation.es_gradient import ESGradient
 from .errors import PolicyError
-from .meta import MetaConfig, MetaState, ascend, item_seeds
-from .search import sample_directions
+from .meta import MetaConfig, MetaState, ascend, item_seeds, pair_directions
 
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
@@ -49,7 +48,7 @@ def task_items(config: MetaConfig, run_seed: int, iteration: int) -> list[TaskIt
 
 def pair_rows(config: MetaConfig, item: TaskItem, dimension: int) -> F32:
     """Directions of the item's pairs, (pairs, d)."""
-    return sample_directions(config.directions, item.direction_seed, config.pairs, dimension)
+    return pair_directions(config, item.direction_seed, dimension)
 
 
 def pair_params(adapted: F32, rows: F32, sigma: float) -> F32:

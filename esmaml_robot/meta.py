@@ -34,6 +34,9 @@ F64 = npt.NDArray[np.float64]
 
 _DIRECTION, _TASK, _OPERATOR, _SCORE = 1, 2, 3, 4
 
+#: Directions that dpp chooses as one set: time goes with the third power of a set, so that one of all pairs has no end.
+DPP_BLOCK = 16
+
 
 class MetaConfig(BaseModel):
     """Outer loop: method; pairs n; directions; sigma; optimiser and learning rate; fitness shaping; averaging.
@@ -41,6 +44,7 @@ class MetaConfig(BaseModel):
     method: zero_order is Algorithm 1, the default. first_order estimates the gradient of f^T at the adapted
         parameters, first_order_hessian multiplies it with the derivative of an ES-gradient step (first_order.py).
     pairs: antithetic pairs an iteration; for the first-order methods a task.
+    directions: how those of the pairs relate, see search.py; dpp chooses DPP_BLOCK at a time.
     tasks: tasks an iteration, for the first-order methods; with zero_order each pair has a task of its own.
     sigma_final, learning_rate_final: go there linearly over the run; unset, they stay.
     score_episodes: episodes whose mean return is the value of adapted parameters, for noisy tasks.
@@ -148,12 +152,17 @@ def work_items(config: MetaConfig, run_seed: int, iteration: int) -> list[WorkIt
     ]
 
 
+def pair_directions(config: MetaConfig, seed: int, dimension: int) -> F32:
+    """Directions of all pairs that share `seed`, (pairs, d); those of dpp in sets of DPP_BLOCK."""
+    block = DPP_BLOCK if config.directions == "dpp" else None
+    return sample_directions(config.directions, seed, config.pairs, dimension, block=block)
+
+
 def _rows(config: MetaConfig, items: Sequence[WorkItem], dimension: int) -> F32:
     """The direction of each item, (len(items), d)."""
     if config.directions == "gaussian":  # each from its own seed: no need of the others
         return directions.directions([i.direction_seed for i in items], dimension)
-    everything = sample_directions(config.directions, items[0].root, config.pairs, dimension)
-    return everything[[i.pair for i in items]]
+    return pair_directions(config, items[0].root, dimension)[[i.pair for i in items]]
 
 
 def perturbed(config: MetaConfig, params: F32, items: Sequence[WorkItem], progress: float = 0.0) -> F32:

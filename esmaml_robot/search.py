@@ -71,7 +71,9 @@ class Search:
 GAUSSIAN = Search()
 
 
-def sample_directions(kind: DirectionKind, seed: int, count: int, dimension: int, *, rho: int = 5) -> F32:
+def sample_directions(
+    kind: DirectionKind, seed: int, count: int, dimension: int, *, rho: int = 5, block: int | None = None
+) -> F32:
     """`count` search directions as a function of the arguments, float32 (count, dimension).
 
     Args:
@@ -79,14 +81,15 @@ def sample_directions(kind: DirectionKind, seed: int, count: int, dimension: int
         seed: any 32-bit number; gaussian rows are directions(candidate_seeds(seed, count)).
         count: rows; orthogonal rows come in blocks of at most `dimension`.
         dimension: d, the number of policy parameters.
-        rho: dpp only: rows are chosen among rho * count.
+        rho: dpp only: rows are chosen among rho times as many.
+        block: rows that are chosen together, as in Search.draw; default: all of them.
 
     Raises:
         ConfigError: the kind is not known.
     """
     if kind not in get_args(DirectionKind):
         raise ConfigError(f"no search directions {kind!r}: known are {', '.join(get_args(DirectionKind))}")
-    return Search(kind, rho).draw(seed, count, dimension).matrix(dimension)
+    return Search(kind, rho).draw(seed, count, dimension, block).matrix(dimension)
 
 
 @lru_cache(maxsize=4096)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from esmaml_robot import directions, meta
+from esmaml_robot import directions, first_order, meta, search
 from esmaml_robot.adaptation import OperatorConfig
 from esmaml_robot.adaptation.side_by_side import Item, adapt_many
 from esmaml_robot.errors import PolicyError
@@ -211,6 +211,34 @@ def test_other_directions_are_those_of_the_iteration_and_a_part_of_the_items_get
     state = meta.tell(config, meta.start(theta), items, points.astype(float) @ slope, 8)
     np.testing.assert_allclose(state.theta, rows.T.astype(float) @ (rows.astype(float) @ slope) / 4, rtol=1e-5)
     assert {i.root for i in items} != {i.root for i in meta.work_items(config, 1, 8)}
+
+
+def test_a_dpp_set_of_the_outer_loop_is_a_block_of_pairs():
+    def rows(kind, pairs):
+        config = MetaConfig(pairs=pairs, sigma=1.0, directions=kind, **PLAIN)
+        return meta.perturbed(config, np.zeros(6, F), meta.work_items(config, 1, 7)[::2])
+
+    block, root = meta.DPP_BLOCK, meta.work_items(MetaConfig(), 1, 7)[0].root
+    many = rows("dpp", 3 * block)
+    np.testing.assert_array_equal(many[:block], rows("dpp", block))  # a set does not depend on those after it
+    np.testing.assert_array_equal(rows("dpp", block), sample_directions("dpp", root, block, 6))
+    np.testing.assert_array_equal(many, sample_directions("dpp", root, 3 * block, 6, block=block))
+    assert len(np.unique(many, axis=0)) == 3 * block
+    np.testing.assert_array_equal(rows("orthogonal", 40), sample_directions("orthogonal", root, 40, 6))
+
+
+@pytest.mark.parametrize("method", ["zero_order", "first_order"])
+def test_no_number_of_pairs_makes_a_large_dpp_pool(monkeypatch, method):
+    pools = []
+    monkeypatch.setattr(search, "direction_kernel", lambda rows: pools.append(len(rows)))
+    monkeypatch.setattr(search, "k_dpp", lambda kernel, count, uniforms: np.arange(count))
+    config = MetaConfig(method=method, pairs=1003, tasks=1, directions="dpp", **PLAIN)
+    if method == "zero_order":
+        rows = meta.perturbed(config, np.zeros(5, F), meta.work_items(config, 9, 0)[::2])
+    else:
+        rows = first_order.pair_rows(config, first_order.task_items(config, 9, 0)[0], 5)
+    assert rows.shape == (1003, 5)
+    assert pools == 62 * [80] + [55]
 
 
 def test_running_mean():
