@@ -81,6 +81,18 @@ def _serve(link: multiprocessing.connection.Connection, config: RunConfig, facto
         return  # the parent closed the link: the run is over
 
 
+def _cause(exit_code: int | None) -> str:
+    """How a worker ended, and what that points to."""
+    if exit_code is None:
+        return "it closed its link and did not end"
+    if exit_code == -signal.SIGKILL:
+        return "SIGKILL from outside: too little memory? Take fewer workers, or look at the system log"
+    if exit_code < 0:
+        name = signal.strsignal(-exit_code) or "unknown"
+        return f"signal {-exit_code}, {name}: a crash in compiled code, of the task family or below it"
+    return f"exit code {exit_code}: something that it ran, the task family perhaps, ended the process"
+
+
 class LocalProcesses:
     """Items split evenly over worker processes on this machine."""
 
@@ -140,7 +152,7 @@ class LocalProcesses:
                         )
                     answer = link.recv()
                 except (EOFError, ConnectionResetError):
-                    self._restart(index, work.iteration)
+                    self._restart(index, work, chunk)
                     self._send(index, work, chunk)
                     continue
                 if isinstance(answer, EsmamlError):
@@ -159,17 +171,20 @@ class LocalProcesses:
                 self._workers[index][1].send((work, *chunk))
                 return
             except (BrokenPipeError, ConnectionResetError):
-                self._restart(index, work.iteration)
+                self._restart(index, work, chunk)
 
-    def _restart(self, index: int, iteration: int) -> None:
+    def _restart(self, index: int, work: Work, chunk: tuple[int, int]) -> None:
         process, link = self._workers[index]
         link.close()
         process.join(timeout=5.0)
         self._restarts += 1
         if self._restarts > MAX_RESTARTS:
+            what = "items" if work.kind == "train" else "validation tasks"
             raise EsmamlError(
-                f"workers died {self._restarts} times, last in iteration {iteration} (exit code {process.exitcode}); "
-                "there may be too little memory: try --workers 1, or look at the system log."
+                f"workers died {self._restarts} times, last with {what} {chunk[0]} to {chunk[1] - 1} of iteration "
+                f"{work.iteration} ({_cause(process.exitcode)}). What was finished is saved; to see where it dies, go "
+                "on with --resume --workers 1 and PYTHONFAULTHANDLER=1 in the environment: the same items then run in "
+                "the command's own process, and end that."
             )
         self._workers[index] = self._start()
 

@@ -18,7 +18,7 @@ from esmaml_robot.checkpoint import RunConfig, RunFolder
 from esmaml_robot.cli.settings import run_config
 from esmaml_robot.errors import CheckpointError, EsmamlError, PolicyError
 from esmaml_robot.evaluation import EpisodeBatch, Task
-from esmaml_robot.executors import InProcess, LocalProcesses, make_executor
+from esmaml_robot.executors import InProcess, LocalProcesses, _cause, make_executor
 from esmaml_robot.files import only_writer
 from esmaml_robot.items import Work
 from esmaml_robot.policy import Normaliser, initial_theta
@@ -444,9 +444,27 @@ def test_an_error_in_a_worker_arrives_as_it_is():
 def test_workers_that_always_die_end_the_run_with_advice():
     with (
         LocalProcesses(config(), dying_family, 1) as workers,
-        pytest.raises(EsmamlError, match=r"workers died \d+ times, last in iteration 7 \(exit code 9\).*--workers 1"),
+        pytest.raises(EsmamlError, match=r"workers died \d+ times, last with items 0 to 7 of iteration 7") as caught,
     ):
         workers.run(work(config(), 7))
+    said = str(caught.value)
+    assert "exit code 9: something that it ran" in said
+    assert "to see where it dies, go on with --resume --workers 1 and PYTHONFAULTHANDLER=1" in said
+    assert "memory" not in said
+    assert "\n" not in said
+
+
+@pytest.mark.parametrize(
+    ("exit_code", "words"),
+    [
+        (9, "exit code 9: something that it ran"),
+        (-9, "SIGKILL from outside: too little memory?"),
+        (-11, "signal 11, Segmentation fault: a crash in compiled code"),
+        (None, "did not end"),
+    ],
+)
+def test_how_a_worker_ended_is_said_in_words(exit_code, words):
+    assert words in _cause(exit_code)
 
 
 def test_run_config_is_read_back_from_a_checkpoint(tmp_path):
