@@ -307,6 +307,22 @@ class RunFolder:
         head = f"# how this run was made; esmaml-robot {__version__}\n"
         atomic_write_text(self.config_file, head + text, error=CheckpointError)
 
+    def described(self) -> RunConfig | None:
+        """What config.yaml says; None where there is none, CheckpointError where it is not of a run of this kind."""
+        if not self.config_file.is_file():
+            return None
+        try:
+            return RunConfig.model_validate(yaml.safe_load(self.config_file.read_text(encoding="utf-8")))
+        except (OSError, ValueError, yaml.YAMLError) as error:
+            raise CheckpointError(
+                f"{self.config_file} describes no run of `esmaml train` of this version; choose another --out."
+            ) from error
+
+    @property
+    def begun(self) -> bool:
+        """Whether a run was begun here, be it one that was killed before its first checkpoint."""
+        return self.checkpoints.is_dir() or self.config_file.is_file()
+
     def checkpoint_file(self, iteration: int) -> Path:
         return self.checkpoints / f"{iteration:07d}.safetensors"
 

@@ -142,6 +142,11 @@ class PGFolder:
         head = f"# policy-gradient MAML; esmaml-robot {__version__}\n"
         atomic_write_text(self.config_file, head + text, error=CheckpointError)
 
+    @property
+    def begun(self) -> bool:
+        """Whether a run was begun here, be it one that was killed before its first checkpoint."""
+        return self.file.is_file() or self.config_file.is_file()
+
     def save(self, run: PGRun) -> Path:
         """Write the state atomically. Raises CheckpointError (disk)."""
         arrays: dict[str, npt.NDArray[Any]] = {name: getattr(run.state, name) for name in _ARRAYS}

@@ -18,7 +18,7 @@ from ..evaluation import Split, TaskFamily
 from ..policy import Normaliser, Policy, initial_theta
 from .common import check_interface, err, family_of, guarded, out, plain_table, print_json, progress_bar
 from .settings import assign, run_config
-from .train import Settings
+from .train import Settings, require_begun
 
 if TYPE_CHECKING:
     from ..baselines.pg_maml import PGProgress
@@ -121,6 +121,8 @@ def pg_maml(
     """
     require_torch()
     folder = PGFolder(out_folder)
+    if resume:
+        require_begun(out_folder, folder.begun)
     said_anything = any(v is not None for v in (family_name, seed, episodes, policy)) or bool(settings)
     if resume and not said_anything and folder.file.exists():
         config = folder.load().config

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from ..checkpoint import Checkpoint, RunConfig, RunFolder, parse_run_config
+from ..errors import CheckpointError
 from ..training import Progress
 from ..training import train as run_training
 from .common import err, family_factory, family_of, guarded, print_json, progress_bar
@@ -37,6 +38,17 @@ def train_with_bar(
         return run_training(
             config, folder, family_factory(), workers=workers, resume=resume, warm=warm, on_progress=show
         )
+
+
+def require_begun(folder: Path, begun: bool) -> None:
+    """A mistyped name is no wish for a new run. Raises CheckpointError."""
+    if not begun:
+        raise CheckpointError(f"{folder} holds no run to resume; leave out --resume to begin one, or check --out.")
+
+
+def _own_config(folder: RunFolder) -> RunConfig | None:
+    """Settings of the run that was begun in `folder`; None where it was killed before it wrote any."""
+    return folder.described() if folder.newest_file() is None else folder.newest().config
 
 
 def warm_config(config: RunConfig, run: str, start: Checkpoint) -> RunConfig:
@@ -82,8 +94,11 @@ def train(
     folder = RunFolder(out_folder)
     said_anything = baseline or any(v is not None for v in (family, seed, policy, start_from)) or bool(settings)
     start = None
-    if resume and not said_anything and folder.newest_file() is not None:
-        config = folder.newest().config
+    if resume:
+        require_begun(out_folder, folder.begun)
+    own = _own_config(folder) if resume and not said_anything else None
+    if own is not None:
+        config = own
         family_of(config)
         if episodes is not None:
             config = parse_run_config({**config.model_dump(mode="json"), "episodes": episodes})
