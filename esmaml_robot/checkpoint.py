@@ -23,7 +23,7 @@ from safetensors.numpy import save as to_safetensors
 
 from . import __version__
 from .adaptation import OperatorConfig
-from .errors import CheckpointError, ConfigError
+from .errors import CheckpointError, ConfigError, DamagedCheckpoint
 from .files import atomic_write_bytes, atomic_write_text, make_folder
 from .first_problem import first_problem
 from .meta import MetaConfig, MetaState
@@ -256,13 +256,13 @@ def load_checkpoint(path: Path) -> Checkpoint:
             header = file.metadata() or {}
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
     except (SafetensorError, OSError, ValueError) as error:
-        raise CheckpointError(f"{path} is damaged or no checkpoint ({error}); {advice}") from error
+        raise DamagedCheckpoint(f"{path} is damaged or no checkpoint ({error}); {advice}") from error
     if header.get("format") != FORMAT:
         raise CheckpointError(f"{path} has format {header.get('format')!r}, this version reads {FORMAT!r}; {advice}")
     whole = sorted(arrays) == sorted(_ARRAYS) and header.get("crc32") == str(_checksum(arrays))
     header_sum = _header_checksum(arrays, header)
     if not whole or header.get("header_crc32") != header_sum:
-        raise CheckpointError(f"{path} is damaged: its contents do not match its checksum; {advice}")
+        raise DamagedCheckpoint(f"{path} is damaged: its contents do not match its checksum; {advice}")
     try:
         config = RunConfig.model_validate_json(header["config"])
         iteration, episodes = int(header["iteration"]), int(header["episodes"])
@@ -276,7 +276,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     normaliser = Normaliser(arrays["normaliser_mean"], arrays["normaliser_inverse_std"])
     checkpoint = Checkpoint(config, state, normaliser, observed, best)
     if checkpoint.policy.policy_hash != header.get("policy_hash"):
-        raise CheckpointError(f"{path} is damaged: its policy hash does not match its parameters; {advice}")
+        raise DamagedCheckpoint(f"{path} is damaged: its policy hash does not match its parameters; {advice}")
     return checkpoint
 
 
@@ -326,14 +326,31 @@ class RunFolder:
     def checkpoint_file(self, iteration: int) -> Path:
         return self.checkpoints / f"{iteration:07d}.safetensors"
 
+    def _files(self) -> list[Path]:
+        """All checkpoints, the oldest first."""
+        return sorted(self.checkpoints.glob("[0-9]*.safetensors"))
+
     def newest_file(self) -> Path | None:
-        files = sorted(self.checkpoints.glob("[0-9]*.safetensors"))
-        return files[-1] if files else None
+        return next(reversed(self._files()), None)
 
     def newest(self) -> Checkpoint:
-        """The latest checkpoint of the run; CheckpointError where there is none."""
-        file = self.newest_file()
-        if file is None:
+        """The latest checkpoint of the run; CheckpointError where there is none, or it is damaged."""
+        checkpoint, damaged = self.newest_whole()
+        if damaged:
+            files, older = ", ".join(map(str, damaged)), self.checkpoint_file(checkpoint.state.iteration).name
+            raise CheckpointError(
+                f"{files} is damaged, {older} is whole; `esmaml train --out {self.path} --resume` trains again from "
+                f"there, with the same bits; to use {older} as it is, delete what is damaged."
+            )
+        return checkpoint
+
+    def newest_whole(self) -> tuple[Checkpoint, list[Path]]:
+        """The latest checkpoint that is not damaged, and the damaged files after it.
+
+        Raises CheckpointError where there is none, or where it is not of this version.
+        """
+        files = self._files()
+        if not files:
             if (self.path / PG_MAML_FILE).is_file():
                 raise CheckpointError(
                     f"{self.path} is a run of policy-gradient MAML, a baseline: "
@@ -343,11 +360,24 @@ class RunFolder:
             below = sorted({str(p.parent.parent) for p in self.path.glob("*/checkpoints/*.safetensors")})
             advice = f"runs in it: {', '.join(below)}" if below else "`esmaml train` makes one"
             raise CheckpointError(f"{self.path} holds no checkpoint, so it is no run folder; {advice}.")
-        return load_checkpoint(file)
+        for number, file in enumerate(reversed(files)):
+            try:
+                return load_checkpoint(file), files[len(files) - number :]
+            except DamagedCheckpoint:
+                continue
+        raise CheckpointError(f"{files[-1]} is damaged, and no older checkpoint of the run is whole; train again.")
+
+    def set_aside(self, file: Path) -> Path:
+        """Take a damaged checkpoint out of the run; it is kept under another name. Raises CheckpointError."""
+        aside = file.with_name(f"{file.name}.damaged")
+        try:
+            return file.replace(aside)
+        except OSError as error:
+            raise CheckpointError(f"cannot rename {file}, which is damaged: {error.strerror}; delete it.") from error
 
     def keep_newest(self, count: int) -> None:
         """Remove all but the newest `count` checkpoints."""
-        for file in sorted(self.checkpoints.glob("[0-9]*.safetensors"))[:-count]:
+        for file in self._files()[:-count]:
             file.unlink(missing_ok=True)
 
 

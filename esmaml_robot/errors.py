@@ -3,6 +3,7 @@
 EsmamlError                 exit code 1   anything below; the message says what, where and what to do next
 ├── ConfigError             exit code 2   a YAML file, an option or a URL is wrong
 ├── CheckpointError         exit code 3   a run folder or a checkpoint is missing, damaged or of another kind
+│   └── DamagedCheckpoint                 a checkpoint is not what was written
 ├── SpecMismatch            exit code 4   hashes of robot, policy layout or policy disagree
 ├── PolicyError             exit code 5   a parameter is not finite, or of the wrong size
 ├── LinkError               exit code 6   the serial port or the controller behind it
@@ -32,6 +33,10 @@ class ConfigError(EsmamlError):
 
 class CheckpointError(EsmamlError):
     exit_code = 3
+
+
+class DamagedCheckpoint(CheckpointError):
+    pass
 
 
 class SpecMismatch(EsmamlError):

@@ -58,6 +58,7 @@ def train(
     warm: Checkpoint | None = None,
     checkpoint_seconds: float = 2.0,
     on_progress: Callable[[Progress], None] | None = None,
+    on_note: Callable[[str], None] | None = None,
 ) -> Checkpoint:
     """Run ES-MAML (or, with the operator `none`, domain randomisation) until the episode budget is used.
 
@@ -66,7 +67,9 @@ def train(
 
     Args:
         resume: go on with the run in the folder, if there is one; `config` is its own, or its own with more episodes.
+            Where its newest checkpoint is damaged, from the one before it: the iterations after it run again.
         warm: the run that `config.warm_start` names.
+        on_note: is told in a line that a checkpoint was damaged, and what became of it.
 
     Raises:
         CheckpointError: the folder holds a run and `resume` is not set, or holds a run of another configuration, or
@@ -77,26 +80,24 @@ def train(
     goes_on = resume and folder.newest_file() is not None
     start = None if goes_on else _start(config, warm)  # what is wrong with it leaves no folder behind
     with only_writer(folder.path, error=CheckpointError):
-        return _train(config, folder, factory, workers, start, resume, checkpoint_seconds, on_progress)
+        if start is None:
+            start = _go_on(folder, config, on_note)
+        else:
+            folder.create(config, again=resume)  # a run that was killed before its first checkpoint begins anew
+            save_checkpoint(folder.checkpoint_file(0), start)
+        return _train(start, folder, factory, workers, checkpoint_seconds, on_progress)
 
 
 def _train(
-    config: RunConfig,
+    checkpoint: Checkpoint,
     folder: RunFolder,
     factory: FamilyFactory,
     workers: int,
-    start: Checkpoint | None,
-    resume: bool,
     checkpoint_seconds: float,
     on_progress: Callable[[Progress], None] | None,
 ) -> Checkpoint:
-    """`train`, in a folder that is ours; from `start`, or from the newest checkpoint where that is None."""
-    if start is None:
-        checkpoint = _go_on(folder, config)
-    else:
-        checkpoint = start
-        folder.create(config, again=resume)  # a run that was killed before its first checkpoint begins anew
-        save_checkpoint(folder.checkpoint_file(0), checkpoint)
+    """`train` from a checkpoint on, in a folder that is ours."""
+    config = checkpoint.config
     state = checkpoint.state
     rows = metrics_until(folder.metrics_file, state.iteration)
     # what was logged after the checkpoint is about to happen again
@@ -137,9 +138,9 @@ def _train(
     return checkpoint
 
 
-def _go_on(folder: RunFolder, config: RunConfig) -> Checkpoint:
-    """The newest checkpoint of a run, which from now on is one of `config`: as it was, or with more episodes."""
-    checkpoint = folder.newest()
+def _go_on(folder: RunFolder, config: RunConfig, on_note: Callable[[str], None] | None) -> Checkpoint:
+    """The newest whole checkpoint of a run, which from now on is one of `config`: as it was, or with more episodes."""
+    checkpoint, damaged = folder.newest_whole()
     old = checkpoint.config
     different = config_differences(old, config)
     if different == ["episodes"] and config.episodes > old.episodes:
@@ -155,6 +156,13 @@ def _go_on(folder: RunFolder, config: RunConfig) -> Checkpoint:
             f"{folder.path} was made with other settings ({', '.join(different)}); resume it with its own, "
             "or choose another --out."
         )
+    for file in damaged:
+        aside = folder.set_aside(file)
+        if on_note is not None:
+            on_note(
+                f"{file} is damaged and now called {aside.name}; training goes on from iteration "
+                f"{checkpoint.state.iteration}, with the same bits as before."
+            )
     folder.describe(config)
     return checkpoint
 

@@ -35,8 +35,11 @@ def train_with_bar(
                 value += f"validation {p.validation_return:8.2f}  "
             bar.update(task, completed=p.iteration, note=f"{value}{p.episodes} episodes")
 
+        def note(text: str) -> None:
+            err.print(f"esmaml: {text}", soft_wrap=True, highlight=False, markup=False)
+
         return run_training(
-            config, folder, family_factory(), workers=workers, resume=resume, warm=warm, on_progress=show
+            config, folder, family_factory(), workers=workers, resume=resume, warm=warm, on_progress=show, on_note=note
         )
 
 
@@ -48,7 +51,11 @@ def require_begun(folder: Path, begun: bool) -> None:
 
 def _own_config(folder: RunFolder) -> RunConfig | None:
     """Settings of the run that was begun in `folder`; None where it was killed before it wrote any."""
-    return folder.described() if folder.newest_file() is None else folder.newest().config
+    if folder.newest_file() is None:
+        return folder.described()
+    checkpoint, damaged = folder.newest_whole()
+    # a checkpoint from before the run was given more episodes does not know of them
+    return (folder.described() if damaged else None) or checkpoint.config
 
 
 def warm_config(config: RunConfig, run: str, start: Checkpoint) -> RunConfig:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 
 import pytest
 from typer.testing import CliRunner
 
+from esmaml_robot import checkpoint
 from esmaml_robot.checkpoint import RunFolder
 from esmaml_robot.cli.main import app
 from esmaml_robot.cli.settings import run_config
@@ -78,3 +80,105 @@ def test_a_description_of_another_kind_of_run_is_left_alone(tmp_path):
     assert done.exit_code == 3
     assert "config.yaml describes no run of `esmaml train` of this version" in said(done)
     assert [p.name for p in tmp_path.iterdir()] == ["config.yaml"]
+
+
+# --- damaged checkpoints
+
+
+class Cut(Exception):
+    pass
+
+
+def trained(folder, cut=None, *more):
+    """A run with a checkpoint after each of its iterations, cut short after `cut` of them."""
+
+    def stop(progress):
+        if progress.iteration == cut:
+            raise Cut
+
+    with contextlib.suppress(Cut):
+        train(config("nav2d", *more), folder, make_family, checkpoint_seconds=0.0, on_progress=stop)
+    return folder
+
+
+def end(folder):
+    """What a run came to."""
+    newest = folder.newest()
+    state = newest.state
+    arrays = [a.tobytes() for a in (state.theta, state.mean, state.first, state.second)]
+    return arrays, state.iteration, state.episodes, newest.config, folder.metrics_file.read_text()
+
+
+def damage(*files):
+    for file in files:
+        data = bytearray(file.read_bytes())
+        data[-20] ^= 0x10
+        file.write_bytes(data)
+
+
+def contents(folder):
+    return {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+@pytest.mark.parametrize("cut", [2, 3])
+@pytest.mark.parametrize("broken", [1, 2])
+def test_training_goes_on_from_the_newest_whole_checkpoint_with_the_same_bits(tmp_path, cut, broken):
+    whole = trained(RunFolder(tmp_path / "whole"))
+    folder = trained(RunFolder(tmp_path / "run"), cut)
+    files = [folder.checkpoint_file(i) for i in range(cut, cut - broken, -1)]
+    damage(*files)
+    evidence = files[0].read_bytes()
+    done = esmaml("train", "--out", folder.path, "--workers", 1, "--resume", "--json")
+    assert done.exit_code == 0, done.stderr
+    for file in files:
+        note = f"esmaml: {file} is damaged and now called {file.name}.damaged; training goes on from iteration "
+        assert f"{note}{cut - broken}, " in done.stderr
+    assert files[0].with_name(f"{files[0].name}.damaged").read_bytes() == evidence
+    assert end(folder) == end(whole)
+    assert esmaml("info", folder.path).exit_code == 0
+
+
+def test_other_commands_do_not_take_an_older_policy_for_the_run_s_but_say_how_to(tmp_path):
+    folder = trained(RunFolder(tmp_path / "run"))
+    newest, older = folder.checkpoint_file(3), folder.checkpoint_file(2)
+    damage(newest)
+    before = contents(folder.path)
+    line = said(esmaml("info", folder.path))
+    assert (
+        f"{newest} is damaged, {older.name} is whole; `esmaml train --out {folder.path} --resume` trains again" in line
+    )
+    assert f"to use {older.name} as it is, delete what is damaged" in line
+    assert contents(folder.path) == before
+    newest.unlink()
+    assert json.loads(esmaml("info", folder.path, "--json").stdout)["iteration"] == 2
+
+
+def test_without_a_whole_checkpoint_nothing_is_touched(tmp_path):
+    folder = trained(RunFolder(tmp_path / "run"))
+    damage(*folder.checkpoints.iterdir())
+    before = contents(folder.path)
+    for command in (("info", folder.path), ("train", "--out", folder.path, "--resume")):
+        assert "3.safetensors is damaged, and no older checkpoint of the run is whole; train again" in said(
+            esmaml(*command)
+        )
+    assert contents(folder.path) == before
+
+
+def test_a_checkpoint_of_another_version_is_not_gone_behind(tmp_path, monkeypatch):
+    folder = trained(RunFolder(tmp_path / "run"), 2)
+    newest = folder.newest()
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "FORMAT", "esmaml-checkpoint-99")
+        checkpoint.save_checkpoint(folder.checkpoint_file(2), newest)
+    assert "has format 'esmaml-checkpoint-99'" in said(esmaml("train", "--out", folder.path, "--resume"))
+
+
+def test_a_run_that_was_given_more_episodes_keeps_them(tmp_path):
+    rates = "meta.learning_rate_final=null"
+    whole = trained(RunFolder(tmp_path / "whole"), None, rates, "episodes=160")
+    folder = trained(RunFolder(tmp_path / "run"), None, rates)
+    # the checkpoint of the third iteration says 160 episodes since then, those before it 120
+    train(config("nav2d", rates, "episodes=160"), folder, make_family, resume=True)
+    damage(folder.checkpoint_file(4), folder.checkpoint_file(3))
+    assert esmaml("train", "--out", folder.path, "--workers", 1, "--resume").exit_code == 0
+    assert end(folder) == end(whole)
