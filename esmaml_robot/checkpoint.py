@@ -173,6 +173,24 @@ class Checkpoint:
     best: Best = Best()
 
     @property
+    def stopped_early(self) -> bool:
+        """Whether training has ended before its budget, for want of a better validation."""
+        patience = self.config.validation.patience
+        return 0 < patience <= self.best.stale and self.state.iteration < self.config.iterations
+
+    @property
+    def best_iteration(self) -> int | None:
+        """After how many iterations the parameters of `best` were validated; None where there are none."""
+        if self.best.theta is None:
+            return None
+        every, iteration = self.config.validation.every, self.state.iteration
+        regular = iteration // every
+        # the last of a run that is no regular one is the validation of its end
+        done = regular + (iteration == self.config.iterations and iteration % every > 0)
+        number = done - self.best.stale
+        return number * every if number <= regular else iteration
+
+    @property
     def policy(self) -> Policy:
         """The meta-policy: the best on validation tasks, else the running mean. PolicyError when not finite."""
         if self.best.theta is not None and self.best.normaliser is not None:

@@ -201,10 +201,7 @@ def _start(config: RunConfig, warm: Checkpoint | None) -> Checkpoint:
 
 
 def _finished(checkpoint: Checkpoint) -> bool:
-    patience = checkpoint.config.validation.patience
-    if patience and checkpoint.best.stale >= patience:
-        return True
-    return checkpoint.state.iteration >= checkpoint.config.iterations
+    return checkpoint.stopped_early or checkpoint.state.iteration >= checkpoint.config.iterations
 
 
 def _iterate(checkpoint: Checkpoint, executor: Executor) -> tuple[Checkpoint, Outcome]:

@@ -50,6 +50,8 @@ def _run(path: Path) -> dict[str, Any]:
         "iteration": checkpoint.state.iteration,
         "iterations": config.iterations,
         "episodes": checkpoint.state.episodes,
+        "stopped_early": checkpoint.stopped_early,
+        "best_iteration": checkpoint.best_iteration,
         "spec_hash": config.spec_hash,
         "layout_hash": config.policy.layout_hash,
         "policy_hash": checkpoint.policy.policy_hash,

@@ -58,6 +58,20 @@ def _own_config(folder: RunFolder) -> RunConfig | None:
     return (folder.described() if damaged else None) or checkpoint.config
 
 
+def ending(checkpoint: Checkpoint) -> str:
+    """How training ended, and with validation what it kept."""
+    config, state, best = checkpoint.config, checkpoint.state, checkpoint.best
+    words = f"{state.episodes} episodes"
+    if checkpoint.stopped_early:
+        words += f", stopped early after {state.iteration} of {config.iterations} iterations"
+        words += f" (validations without a new best: {best.stale})"
+    if checkpoint.best_iteration is not None:
+        words += f", kept what it was after iteration {checkpoint.best_iteration} (validation return {best.score:.2f})"
+    elif config.validation.every:
+        words += ", kept the last iteration's (every validation failed)"
+    return words
+
+
 def warm_config(config: RunConfig, run: str, start: Checkpoint) -> RunConfig:
     """`config` started from the policy of another run, whose episodes count. Raises ConfigError."""
     warm = {"run": run, "policy_hash": start.policy.policy_hash, "episodes": start.state.episodes}
@@ -124,11 +138,14 @@ def train(
         "iterations": checkpoint.state.iteration,
         "episodes": checkpoint.state.episodes,
         "policy_hash": checkpoint.policy.policy_hash,
+        "stopped_early": checkpoint.stopped_early,
+        "best_iteration": checkpoint.best_iteration,
+        "validation_return": None if checkpoint.best.theta is None else checkpoint.best.score,
     }
     if as_json:
         print_json(result)
     else:
         err.print(
-            f"done: {result['episodes']} episodes, policy {result['policy_hash']}. "
+            f"done: {ending(checkpoint)}, policy {result['policy_hash']}. "
             f"Next: esmaml eval {out_folder}, or esmaml play {out_folder}"
         )

@@ -182,3 +182,24 @@ def test_a_run_that_was_given_more_episodes_keeps_them(tmp_path):
     damage(folder.checkpoint_file(4), folder.checkpoint_file(3))
     assert esmaml("train", "--out", folder.path, "--workers", 1, "--resume").exit_code == 0
     assert end(folder) == end(whole)
+
+
+# --- what a command says at its end
+
+
+@pytest.mark.parametrize("patience", [0, 1])
+def test_early_stopping_and_what_was_kept_are_said(tmp_path, patience):
+    # steps too short to change anything: the second validation is no better than the first
+    still = ("meta.learning_rate=1e-300", "meta.learning_rate_final=null", "validation.every=1", "validation.tasks=2")
+    sets = [f"--set={s}" for s in (*SETTINGS, *still, f"validation.patience={patience}")]
+    options = ("nav2d", "--episodes", 200, "--workers", 1, *sets)
+    done = esmaml("train", *options, "--out", tmp_path / "run", "--json")
+    found = json.loads(done.stdout)
+    checkpoint = RunFolder(tmp_path / "run").newest()
+    assert found["stopped_early"] is bool(patience)
+    assert found["iterations"] == (2 if patience else 4)
+    assert found["best_iteration"] == 1
+    assert found["validation_return"] == checkpoint.best.score
+    said = " ".join(esmaml("train", "--out", tmp_path / "run", "--resume").stderr.split())
+    assert ("stopped early after 2 of 4 iterations (validations without a new best: 1)" in said) is bool(patience)
+    assert f"kept what it was after iteration 1 (validation return {checkpoint.best.score:.2f})" in said

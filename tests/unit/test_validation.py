@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from esmaml_robot.checkpoint import RunConfig, RunFolder
+from esmaml_robot.cli.train import ending
 from esmaml_robot.evaluation import EpisodeBatch, Task
 from esmaml_robot.items import ItemRunner, Work
 from esmaml_robot.moments import Moments
@@ -85,6 +86,8 @@ def test_the_best_parameters_on_validation_tasks_are_the_result(tmp_path):
     assert checkpoint.state.iteration == 20
     assert checkpoint.best.score == scores[peak]
     assert checkpoint.best.stale == (20 - peak) // 2
+    assert checkpoint.best_iteration == peak
+    assert not checkpoint.stopped_early
     at_peak = kept[peak]
     assert checkpoint.policy.theta.tobytes() == at_peak.state.result.tobytes()
     assert checkpoint.policy.normaliser.mean.tobytes() == at_peak.normaliser.mean.tobytes()
@@ -108,6 +111,12 @@ def test_training_stops_after_so_many_validations_without_a_new_best(tmp_path, p
     checkpoint = train(config, folder, lambda *_: Overtrained())
     assert checkpoint.state.iteration == 2 * (peak + 1 + patience) < config.iterations
     assert checkpoint.best.stale == patience
+    assert checkpoint.stopped_early
+    assert ending(checkpoint) == (
+        f"{checkpoint.state.episodes} episodes, stopped early after {2 * (peak + 1 + patience)} of 20 iterations "
+        f"(validations without a new best: {patience}), kept what it was after iteration {2 * (peak + 1)} "
+        f"(validation return {scores[peak]:.2f})"
+    )
     assert checkpoint.best.score == scores[peak]
     assert metrics(folder) == metrics(RunFolder(tmp_path / "whole"))[: checkpoint.state.iteration]
     assert folder.newest().state.iteration == checkpoint.state.iteration  # what was written is what is returned
@@ -143,6 +152,26 @@ def test_a_new_best_gives_the_whole_patience_again(tmp_path):
     assert (checkpoint.best.score, checkpoint.best.stale) == (best, stale)
 
 
+@pytest.mark.parametrize(("every", "iterations"), [(1, 40), (3, 40), (3, 13), (4, 15)])
+def test_the_iteration_that_was_kept_is_known_at_any_time(tmp_path, every, iterations):
+    """Also where the last validation is that of the end, at no regular time."""
+    folder, known = RunFolder(tmp_path / "run"), {}
+    train(
+        settings(every=every, iterations=iterations, patience=50),
+        folder,
+        lambda *_: Wavy(),
+        checkpoint_seconds=0.0,
+        on_progress=lambda p: known.update({p.iteration: folder.newest().best_iteration}),
+    )
+    best, kept, expected = -math.inf, None, {}
+    for row in metrics(folder):
+        if row.get("validation_return", -math.inf) > best:
+            best, kept = row["validation_return"], row["iteration"]
+        expected[row["iteration"]] = kept
+    assert known == expected
+    assert list(known) == list(range(1, iterations + 1))
+
+
 def test_training_that_gets_better_does_not_stop(tmp_path):
     checkpoint = train(settings(patience=1), RunFolder(tmp_path / "run"), lambda *_: Overtrained(best=1e6))
     assert checkpoint.state.iteration == 20
@@ -152,6 +181,8 @@ def test_training_that_gets_better_does_not_stop(tmp_path):
 def test_without_validation_the_running_mean_is_the_result(tmp_path):
     checkpoint = train(settings(every=0), RunFolder(tmp_path / "run"), lambda *_: Overtrained())
     assert checkpoint.best.theta is None
+    assert (checkpoint.best_iteration, checkpoint.stopped_early) == (None, False)
+    assert ending(checkpoint) == f"{checkpoint.state.episodes} episodes"
     assert checkpoint.policy.theta.tobytes() == checkpoint.state.result.tobytes()
     assert all("validation_return" not in r for r in metrics(RunFolder(tmp_path / "run")))
 
@@ -170,6 +201,8 @@ def test_a_validation_in_which_every_episode_fails_is_never_the_best(tmp_path):
     assert checkpoint.state.iteration == 4
     assert checkpoint.best.theta is None
     assert checkpoint.best.score == -math.inf
+    assert checkpoint.best_iteration is None
+    assert ending(checkpoint).endswith("kept the last iteration's (every validation failed)")
     assert folder.newest().best == checkpoint.best
     assert [r["validation_return"] for r in metrics(folder) if "validation_return" in r] == [None, None]
     assert checkpoint.policy.theta.tobytes() == checkpoint.state.result.tobytes()
