@@ -4,7 +4,8 @@
     python -m benchmarks.pg_maml --es runs/s0 runs/s1 runs/s2 --out runs/bench_pg_maml --json pg_maml.json
 
 Each --es is a run folder of `esmaml train four_corners`. Beside each, policy-gradient MAML is trained with the same
-seed and the same total number of episodes, and adapted with the same number of episodes to the same held-out tasks.
+seed and as many whole iterations as fit the same total of episodes, one at least; the table has the totals. It is
+adapted with the same number of episodes to the same held-out tasks.
 Its inner learning rate may also be the one that suits it best on validation tasks (*). Runs that are there already are
 read, not made again. Five minutes a seed on one core for 300,000 episodes, and two for the scores. Needs torch.
 """
@@ -159,8 +160,9 @@ def explored(method: MethodPaths, lowest: float) -> dict[str, Any]:
 
 def report(per_seed: list[list[Row]], seeds: list[int], tasks: int, console: Console) -> list[dict[str, Any]]:
     """The table on the console; its rows as plain values."""
-    table = Table(title=f"four corners, {tasks} held-out tasks, equal episodes: mean return ± 95 % interval")
+    table = Table(title=f"four corners, {tasks} held-out tasks: mean return ± 95 % interval")
     table.add_column("")
+    table.add_column("training episodes", justify="right")
     for seed in seeds:
         for when in ("before", "after"):
             table.add_column(f"seed {seed} {when}", justify="right")
@@ -170,7 +172,8 @@ def report(per_seed: list[list[Row]], seeds: list[int], tasks: int, console: Con
     for same in zip(*per_seed, strict=True):
         over_seeds = estimate([row.after.mean for row in same])
         cells = [str(e) for row in same for e in (row.before, row.after)]
-        table.add_row(same[0].label, *cells, *([str(over_seeds)] if len(seeds) > 1 else []))
+        trained = ", ".join(f"{n:,}" for n in dict.fromkeys(row.training_episodes for row in same))
+        table.add_row(same[0].label, trained, *cells, *([str(over_seeds)] if len(seeds) > 1 else []))
         seeds_json = {str(s): row.to_json() for s, row in zip(seeds, same, strict=True)}
         rows.append({"label": same[0].label, "seeds": seeds_json, "over_seeds": over_seeds.to_json()})
     console.print(table)

@@ -125,6 +125,12 @@ class RunConfig(BaseModel):
         return self.validation.tasks * (self.adaptation.build().episodes + self.meta.score_episodes)
 
     @property
+    def least_episodes(self) -> int:
+        """The smallest budget of one iteration: with the validation at its end, and the episodes of a warm start."""
+        validation = self.episodes_per_validation if self.validation.every else 0
+        return self.episodes_per_iteration + validation + (self.warm_start.episodes if self.warm_start else 0)
+
+    @property
     def iterations(self) -> int:
         """Whole iterations that fit the episode budget, validations included; at least one."""
         left = self.episodes - (self.warm_start.episodes if self.warm_start else 0)

@@ -22,7 +22,7 @@ from .checkpoint import (
     metrics_until,
     save_checkpoint,
 )
-from .errors import CheckpointError
+from .errors import CheckpointError, ConfigError
 from .executors import Executor, make_executor
 from .files import atomic_write_text, only_writer
 from .items import FamilyFactory, Outcome, Work
@@ -75,10 +75,13 @@ def train(
         CheckpointError: the folder holds a run and `resume` is not set, or holds a run of another configuration, or
             one that more episodes would have made another, or another program trains in it; `warm` is not the run
             that was named, or of another architecture.
+        ConfigError: the budget of a new run is below one iteration.
         SimulationError: a simulated body yielded a number that is not finite.
     """
     goes_on = resume and folder.newest_file() is not None
     start = None if goes_on else _start(config, warm)  # what is wrong with it leaves no folder behind
+    if not goes_on:
+        _require_iteration(config)
     with only_writer(folder.path, error=CheckpointError):
         if start is None:
             start = _go_on(folder, config, on_note)
@@ -177,6 +180,17 @@ def _bound_to_its_budget(checkpoint: Checkpoint) -> str | None:
     if every and iteration == config.iterations and iteration % every:
         return f"it ended with a validation, which comes every {every} iterations otherwise"
     return None
+
+
+def _require_iteration(config: RunConfig) -> None:
+    """A run has one iteration at least, so a budget below that would not be kept. Raises ConfigError."""
+    if config.episodes >= config.least_episodes:
+        return
+    after = f" after the {config.warm_start.episodes} of the policy to start from" if config.warm_start else ""
+    raise ConfigError(
+        f"episodes is {config.episodes}, too few for one iteration{after}; give at least {config.least_episodes}, or "
+        "take fewer with --set meta.pairs=..."
+    )
 
 
 def _start(config: RunConfig, warm: Checkpoint | None) -> Checkpoint:

@@ -134,6 +134,11 @@ def pg_maml(
             policy=policy,
             settings=tuple(settings or ()),
         )
+        if config.episodes < config.episodes_per_iteration and not resume:
+            raise ConfigError(
+                f"episodes is {config.episodes}, too few for one iteration of policy-gradient MAML; give at least "
+                f"{config.episodes_per_iteration}, or take fewer with --set tasks=... or --set rollouts=..."
+            )
     family = family_of(config)
     what = f"{config.policy.describe()}, {config.adaptation_episodes} episodes to adapt, {config.episodes} in all"
     err.print(f"policy-gradient MAML: {what} -> {out_folder}")

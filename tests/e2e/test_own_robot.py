@@ -163,7 +163,7 @@ def test_mistakes_are_one_line(tmp_path, file, right, wrong, what, where):
         texts = {n: t if n.endswith("urdf") else t.replace("shoulder", "sholder") for n, t in texts.items()}
     for name, text in texts.items():
         (tmp_path / name).write_text(text, encoding="utf-8")
-    done = run(shlex.split("esmaml train crawler:Crawler --out runs/crawler --episodes 200 --workers 1"), tmp_path)
+    done = run(shlex.split("esmaml train crawler:Crawler --out runs/crawler --episodes 384 --workers 1"), tmp_path)
     assert done.returncode == 2, done.stdout + done.stderr
     said = [line for line in done.stderr.splitlines() if line.startswith("esmaml: ")]
     assert len(said) == 1, done.stderr

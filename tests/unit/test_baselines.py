@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
@@ -9,8 +10,10 @@ import sys
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 from typer.testing import CliRunner
 
+from benchmarks.pg_maml import report
 from esmaml_robot import directions
 from esmaml_robot.baselines import pg_maml, pg_score
 from esmaml_robot.baselines.gaussian_policy import LOG_STD_BOUNDS, GaussianPolicy
@@ -20,6 +23,7 @@ from esmaml_robot.baselines.rollouts import Rollouts, advantages, collect
 from esmaml_robot.baselines.surrogate import surrogate
 from esmaml_robot.cli.baselines import default_marks, pg_config
 from esmaml_robot.cli.main import app
+from esmaml_robot.comparison import Row
 from esmaml_robot.errors import CheckpointError, ConfigError, PolicyError
 from esmaml_robot.evaluation import EpisodeBatch, Task
 from esmaml_robot.float32 import clock_table
@@ -478,6 +482,12 @@ def test_the_commands_train_score_and_compare(tmp_path):
     rows = json.loads(made.stdout)
     assert [r["label"] for r in rows] == ["PG-MAML", "PG-MAML, mean action", "PG-MAML *", "PG-MAML, mean action *"]
     assert {r["training_episodes"] for r in rows} == {48}
+    refused = runner.invoke(
+        app, ["baseline", "pg-maml", "nav2d", "--out", str(tmp_path / "no"), *pg, "--episodes", "15"]
+    )
+    assert refused.exit_code == 2
+    assert "episodes is 15, too few for one iteration of policy-gradient MAML; give at least 16," in refused.stderr
+    assert not (tmp_path / "no").exists()
     es = [*common, "--set", "meta.pairs=2", "--set", "operator.queries=3", "--workers", "1"]
     assert runner.invoke(app, ["train", "nav2d", "--out", str(tmp_path / "es"), *es]).exit_code == 0
     compared = runner.invoke(
@@ -490,6 +500,19 @@ def test_the_commands_train_score_and_compare(tmp_path):
     scratch = runner.invoke(app, ["baseline", "scratch", "nav2d", "--budget", "30", "--tasks", "2", "--json"])
     assert scratch.exit_code == 0, scratch.output
     assert [p["episodes"] for p in json.loads(scratch.stdout)["curve"]] == [21, 30]
+
+
+def test_the_table_of_the_benchmark_has_the_episodes_that_were_used():
+    result = estimate([1.0, 2.0])
+    lines = [[Row(label, 0.1, n, result, result, 0.0) for label, n in (("ES-MAML", 672), ("PG-MAML", 840))]] * 2
+    console = Console(width=150, record=True, file=io.StringIO())
+    report(lines, [0, 1], 2, console)
+    said = console.export_text()
+    assert "equal" not in said
+    for label, count in (("ES-MAML", "672"), ("PG-MAML", "840")):
+        (line,) = [line for line in said.splitlines() if label in line]
+        assert count in line
+        assert line.index(count) > said.splitlines()[2].index("training episodes")
 
 
 def test_without_torch_everything_else_works_and_the_extra_is_named():

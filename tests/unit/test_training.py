@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -14,9 +15,9 @@ import numpy as np
 import pytest
 
 from esmaml_robot import meta
-from esmaml_robot.checkpoint import RunConfig, RunFolder
+from esmaml_robot.checkpoint import RunConfig, RunFolder, save_checkpoint
 from esmaml_robot.cli.settings import run_config
-from esmaml_robot.errors import CheckpointError, EsmamlError, PolicyError
+from esmaml_robot.errors import CheckpointError, ConfigError, EsmamlError, PolicyError
 from esmaml_robot.evaluation import EpisodeBatch, Task
 from esmaml_robot.executors import InProcess, LocalProcesses, _cause, make_executor
 from esmaml_robot.files import only_writer
@@ -265,6 +266,27 @@ def test_killed_while_it_is_given_more_episodes_it_says_so_afterwards(tmp_path, 
     train(folder.newest().config, folder, make_family, resume=True)
     assert folder.newest().state.episodes == 80
     assert "episodes: 80" in folder.config_file.read_text()
+
+
+def test_a_budget_below_one_iteration_is_refused(tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    with pytest.raises(ConfigError, match="episodes is 39, too few for one iteration; give at least 40, or take fewer"):
+        train(config(39), folder, make_family)
+    validated = ("validation.every=3", "validation.tasks=2")  # one at the end, of 2 (3 + 2) episodes
+    with pytest.raises(ConfigError, match="give at least 50,"):
+        train(config(49, 1, *validated), folder, make_family)
+    assert not folder.path.exists()
+    for episodes, more in ((40, ()), (50, validated)):
+        state = train(config(episodes, 1, *more), RunFolder(tmp_path / str(episodes)), make_family).state
+        assert (state.iteration, state.episodes) == (1, episodes)
+
+
+def test_a_run_of_before_that_went_beyond_its_budget_can_still_be_resumed(tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    train(config(40), folder, make_family)
+    newest = folder.newest()
+    save_checkpoint(folder.newest_file(), dataclasses.replace(newest, config=config(3)))
+    assert train(config(3), folder, make_family, resume=True).state.iteration == 1
 
 
 # --- killed

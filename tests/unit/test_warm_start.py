@@ -63,7 +63,7 @@ def test_it_starts_from_the_policy_with_its_normaliser_and_counts_its_episodes(f
     assert checkpoint.config.warm_start.policy_hash == source.policy.policy_hash
     # moments of the optimiser begin anew: the source's own are another loop's
     at_start = train(
-        warm_config(config(81), str(first.path), source), RunFolder(tmp_path / "none"), make_family, warm=source
+        warm_config(config(120), str(first.path), source), RunFolder(tmp_path / "none"), make_family, warm=source
     )
     assert at_start.state.iteration == 1
 
@@ -119,6 +119,12 @@ def test_another_architecture_is_refused(first, tmp_path, change):
 def test_a_budget_that_the_start_has_used_up_is_refused(first, episodes):
     with pytest.raises(ConfigError, match=rf"episodes is {episodes}; the policy to start from took 80 already"):
         warm_config(config(episodes), str(first.path), first.newest())
+
+
+def test_a_budget_that_leaves_no_iteration_is_refused(first, tmp_path):
+    one = warm_config(config(119), str(first.path), first.newest())
+    with pytest.raises(ConfigError, match="one iteration after the 80 of the policy to start from; give at least 120"):
+        train(one, RunFolder(tmp_path / "run"), make_family, warm=first.newest())
 
 
 def test_on_the_command_line(first, tmp_path):
