@@ -97,7 +97,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         ),
         Experiment("nav2d", "m^2", [Table(20)], tasks=256, validation_tasks=64, settings=("episodes=200000",)),
         Experiment("cheetah_velocity", "m/s", [Table(10)], tasks=64, validation_tasks=24, settings=("episodes=12000",)),
-        Experiment("ant_direction", "m/s", [Table(10)], tasks=64, validation_tasks=24, settings=("episodes=16000",)),
+        Experiment("ant_direction", "m/s", [Table(10)], tasks=64, validation_tasks=24, settings=("episodes=30000",)),
         Experiment("cartpole_sensors", "share of the episode", [Table(20)], tasks=256, validation_tasks=64),
         Experiment("reacher_payload", "cm", [Table(20)], tasks=128, settings=("episodes=120000",)),
         Experiment(
