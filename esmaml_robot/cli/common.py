@@ -98,6 +98,16 @@ def family_factory() -> FamilyFactory:
     return factory
 
 
+def require_outside(family: TaskFamily) -> None:
+    """Refuse the split `outside` of a family whose laws have no range of their own for it. Raises ConfigError."""
+    laws = getattr(family, "laws", None)  # a family without laws draws its tasks itself, and may know of the split
+    if laws is not None and not any(law.describe_outside() for law in laws):
+        raise ConfigError(
+            f"task family {family.name} has no tasks outside the training range, because none of its laws has a second "
+            "range; use its held-out tasks (split test), or declare a range (docs/your_own_robot.md)."
+        )
+
+
 def check_interface(config: RunConfig | PGConfig, interface_hash: str, owner: str) -> None:
     """Refuse a robot or family that is not the one that the run was made for. Raises SpecMismatch."""
     require_match(

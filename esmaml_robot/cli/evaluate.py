@@ -12,9 +12,9 @@ from ..baselines.pg_run import PGFolder
 from ..checkpoint import RunFolder
 from ..comparison import ES_MAML, SCORED, Row, compare
 from ..errors import ConfigError
-from ..evaluation import Split, TaskFamily
+from ..evaluation import Split
 from .baselines import pg_maml_rows, scratch_row
-from .common import check_interface, err, family_of, guarded, out, plain_table, print_json
+from .common import check_interface, err, family_of, guarded, out, plain_table, print_json, require_outside
 
 
 def comparison_table(rows: list[Row], tasks: int, episodes: int, split: Split = "test") -> Table:
@@ -30,16 +30,6 @@ def comparison_table(rows: list[Row], tasks: int, episodes: int, split: Split = 
         cells = (str(row.before), str(row.after), f"{row.ended_early:.0%}", f"{row.sigma:g}")
         table.add_row(row.label, *cells, str(row.training_episodes), style=style)
     return table
-
-
-def require_outside(family: TaskFamily) -> None:
-    """Refuse the split `outside` of a family whose laws have no range of their own for it. Raises ConfigError."""
-    laws = getattr(family, "laws", None)  # a family without laws draws its tasks itself, and may know of the split
-    if laws is not None and not any(law.describe_outside() for law in laws):
-        raise ConfigError(
-            f"task family {family.name} has no tasks outside the training range, because none of its laws has a second "
-            "range; use its held-out tasks (split test), or declare a range (docs/your_own_robot.md)."
-        )
 
 
 @guarded

@@ -22,8 +22,7 @@ from ..policy import Normaliser, Policy
 from ..policy_file import load_policy
 from ..report.film import check_film_path, gif_rate, write_film
 from ..scoring import operator_seed, score_seed
-from .common import err, family_factory, family_of, guarded, own_package, print_json, progress_bar
-from .evaluate import require_outside
+from .common import err, family_factory, family_of, guarded, own_package, print_json, progress_bar, require_outside
 from .settings import run_config
 
 F32 = npt.NDArray[np.float32]
